@@ -1,0 +1,40 @@
+"""The renderer contract: messages to token ids and back, for one chat template, exactly.
+
+A conversation grows by appending: `prompt` renders its opening up to where the policy writes, the policy samples a turn, `extend` renders what
+follows that turn up to where the policy writes again. `prompt + turn + extend + turn ...` is token for token what the template gives for the
+whole conversation (prefix-exact), so nothing is ever re-tokenised. Text that comes from a page or a user is encoded as plain text: a special token
+or a tag written in it never becomes one, so a page can not speak for the harness (invariant 8).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from spadework.core.messages import Message, Turn
+
+__all__ = ["Renderer"]
+
+
+class Renderer(Protocol):
+    """One chat template."""
+
+    name: str
+    stop: tuple[str, ...]
+    """Sampling stops when the new text contains one of these."""
+    stop_token_ids: tuple[int, ...]
+    """Sampling stops after one of these tokens."""
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
+        """Tokens of the opening messages, up to where the policy starts to write."""
+        ...
+
+    def extend(self, turn_ids: Sequence[int], messages: Sequence[Message]) -> list[int]:
+        """Tokens that follow a sampled turn: its closing if the policy did not write it, the tool results, and the next opening."""
+        ...
+
+    def parse(self, token_ids: Sequence[int]) -> Turn:
+        """What a sampled turn says."""
+        ...
+
+    def write(self, turn: Turn) -> list[int]:
+        """Tokens of a turn as a well-behaved policy would sample them, its stop included: the inverse of `parse`, for scripted experts and SFT."""
+        ...

@@ -1,0 +1,205 @@
+"""A trajectory is a forest of nodes, and each node holds only the tokens it adds.
+
+`parent` says whose tokens a node extends; a second child of the same node is a branch. A context edit or a delegation starts another root
+that is `derived_from` a node. A path runs from a root to a node, and a training sample is the concatenation of the tokens along one path,
+so what the model saw is always reproducible: tokens are recorded when they are sampled and never re-tokenised (invariant 1).
+
+The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2). Log-probabilities
+are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from spadework.core.messages import Message
+
+__all__ = ["Group", "Kind", "Node", "Status", "Trajectory", "TreeError"]
+
+Kind = Literal["prompt", "generation", "observation"]
+
+
+class TreeError(ValueError):
+    """The forest would break an invariant: an unknown parent, unequal column lengths, a sampled token in an observation."""
+
+
+class Status(StrEnum):
+    """How a trajectory ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    """The agent finished with an answer."""
+    TRUNCATED = "truncated"
+    """A token, turn or call budget ran out."""
+    FAILED = "failed"
+    """The policy did something from which the agent does not recover."""
+    BROKEN = "broken"
+    """Infrastructure failed: never a reward (invariant 4)."""
+
+
+@dataclass(slots=True)
+class Node:
+    """The tokens that one step adds, with one entry per token in every column."""
+
+    id: int
+    kind: Kind
+    token_ids: list[int]
+    mask: list[bool]
+    logprobs: list[float]
+    entropies: list[float]
+    parent: int | None = None
+    derived_from: int | None = None
+    role: str = "planner"
+    version: int | None = None
+    """Oldest policy version among the sampled tokens; None where nothing was sampled."""
+    messages: tuple[Message, ...] = ()
+    """What the tokens say: the prompt's messages, one parsed assistant turn, or the tool results."""
+    advantages: list[float] = field(default_factory=list)
+    """Written by a credit rule, one per token, 0 on unsampled tokens; empty before."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown; per generation: `finish`."""
+
+    @property
+    def num_sampled(self) -> int:
+        """Number of tokens that the policy sampled."""
+        return sum(self.mask)
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """One attempt at a task."""
+
+    task_id: str
+    sample: int = 0
+    """Index within the group."""
+    nodes: list[Node] = field(default_factory=list)
+    status: Status = Status.RUNNING
+    answer: str | None = None
+    error: str | None = None
+    """Why it is truncated, failed or broken."""
+    rewards: dict[str, float] = field(default_factory=dict)
+    """Value of every reward term by name."""
+    reward: float = 0.0
+    """Weighted sum of the terms."""
+    ledger: dict[str, float] = field(default_factory=dict)
+    """What was spent: `calls`, `calls/TOOL`, `errors`, `seconds`, `tokens`."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def add(
+        self,
+        kind: Kind,
+        token_ids: Sequence[int],
+        *,
+        parent: int | None,
+        logprobs: Sequence[float] | None = None,
+        entropies: Sequence[float] | None = None,
+        derived_from: int | None = None,
+        role: str = "planner",
+        version: int | None = None,
+        messages: Sequence[Message] = (),
+        meta: dict[str, Any] | None = None,
+    ) -> Node:
+        """Append a node. A generation's tokens are sampled, all others are not.
+
+        Args:
+            kind: `generation` for what the policy sampled.
+            token_ids: the tokens this node adds.
+            parent: id of the node whose tokens it extends; None for a root.
+            logprobs: sampler log-probabilities in nats, one per token; required for a generation.
+            entropies: entropies in nats, one per token; zeros if not known.
+            derived_from: id of the node that a new root was made from.
+            role: who sampled it.
+            version: oldest policy version among the tokens.
+            messages: what the tokens say.
+            meta: free-form facts (see `Node.meta`).
+
+        Raises:
+            TreeError: the parent is unknown, or a column's length is not that of the tokens.
+        """
+        sampled = kind == "generation"
+        if parent is not None and not 0 <= parent < len(self.nodes):
+            raise TreeError(f"trajectory {self.task_id}/{self.sample}: parent {parent} does not exist")
+        if sampled and logprobs is None:
+            raise TreeError(f"trajectory {self.task_id}/{self.sample}: a generation needs its log-probabilities")
+        if not sampled and logprobs is not None:
+            raise TreeError(f"trajectory {self.task_id}/{self.sample}: {kind} tokens were not sampled")
+        count = len(token_ids)
+        for name, column in (("logprobs", logprobs), ("entropies", entropies)):
+            if column is not None and len(column) != count:
+                raise TreeError(f"trajectory {self.task_id}/{self.sample}: {len(column)} {name} for {count} tokens")
+        node = Node(
+            id=len(self.nodes),
+            kind=kind,
+            token_ids=list(token_ids),
+            mask=[sampled] * count,
+            logprobs=list(logprobs) if logprobs is not None else [0.0] * count,
+            entropies=list(entropies) if entropies is not None else [0.0] * count,
+            parent=parent,
+            derived_from=derived_from,
+            role=role,
+            version=version,
+            messages=tuple(messages),
+            meta=dict(meta or {}),
+        )
+        self.nodes.append(node)
+        return node
+
+    def path(self, node_id: int) -> list[Node]:
+        """The nodes from the root to a node, root first."""
+        chain = []
+        current: int | None = node_id
+        while current is not None:
+            chain.append(self.nodes[current])
+            current = self.nodes[current].parent
+        return chain[::-1]
+
+    def token_ids(self, node_id: int) -> list[int]:
+        """The tokens along the path to a node: what the model is shown."""
+        return [token for node in self.path(node_id) for token in node.token_ids]
+
+    def leaves(self) -> list[Node]:
+        """Nodes without children, in the order in which they were made."""
+        parents = {node.parent for node in self.nodes}
+        return [node for node in self.nodes if node.id not in parents]
+
+    def generations(self) -> Iterator[Node]:
+        """Nodes that the policy sampled."""
+        return (node for node in self.nodes if node.kind == "generation")
+
+    @property
+    def num_turns(self) -> int:
+        """Number of policy turns."""
+        return sum(1 for _ in self.generations())
+
+    @property
+    def num_sampled(self) -> int:
+        """Number of tokens that the policy sampled."""
+        return sum(node.num_sampled for node in self.nodes)
+
+    def documents(self) -> set[str]:
+        """Ids of all documents that were shown to the agent."""
+        return {document for node in self.nodes for document in node.meta.get("documents", ())}
+
+    def set_advantage(self, value: float) -> None:
+        """Give every sampled token this advantage."""
+        for node in self.nodes:
+            node.advantages = [value if sampled else 0.0 for sampled in node.mask]
+
+
+@dataclass(slots=True)
+class Group:
+    """Trajectories that are compared with each other; declared by its key, never by order of arrival."""
+
+    key: str
+    """Task id, fork point and role."""
+    trajectories: list[Trajectory]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        """Its trajectories."""
+        return iter(self.trajectories)
+
+    def __len__(self) -> int:
+        """Number of trajectories."""
+        return len(self.trajectories)
