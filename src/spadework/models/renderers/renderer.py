@@ -38,3 +38,7 @@ class Renderer(Protocol):
     def write(self, turn: Turn) -> list[int]:
         """Tokens of a turn as a well-behaved policy would sample them, its stop included: the inverse of `parse`, for scripted experts and SFT."""
         ...
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The tokens as text, markup included: what a person or a scripted expert reads. Never encoded again."""
+        ...
