@@ -1,0 +1,333 @@
+"""The local engine: continuous batching over a model in this process, on a CPU or one GPU.
+
+Every step computes new prompt tokens of the sequences that have some (prefill) and one token for each of the others (decode); requests join and leave
+between steps. Keys and values stay when a request ends, so the next turn of a trajectory computes only its observation, eight
+samples of a prompt prefill it once, and a fork copies its prefix (`kv_cache.py`). Weights are replaced in place: cached keys and values are void then,
+requests in flight recompute theirs, and each token records the version that sampled it.
+
+Not here: paged memory and many GPUs; a vLLM server behind the same contract has them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from spadework.core.config import Config
+from spadework.core.errors import InputError
+from spadework.engines.engine import Completion, Request, Weights
+from spadework.engines.kv_cache import KVCache
+from spadework.engines.sampling import sample, uniforms
+from spadework.engines.stop import StopRule
+from spadework.models.decoder import DecoderWeights, Rotary, check_supported, fuse, hidden_states, logits
+
+__all__ = ["LocalEngine", "LocalEngineConfig"]
+
+
+class LocalEngineConfig(Config):
+    """How the local engine runs."""
+
+    dtype: str = "float32"
+    """Compute type: float32 or bfloat16. On a CPU small matrices are faster in float32."""
+    kv_cache_dtype: str = "auto"
+    """Type of cached keys and values: auto (the compute type), float32 or bfloat16, which halves what a decode step reads."""
+    max_num_seqs: int = 256
+    """Rows of the cache: sequences that are computed or kept for their next turn."""
+    max_model_len: int | None = None
+    """Longest sequence; the model's own window if not given."""
+    max_num_batched_tokens: int = 8192
+    """Prompt tokens computed in one step."""
+    device: str = "cpu"
+    """cpu or cuda."""
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """A running request."""
+
+    request: Request
+    future: "asyncio.Future[Completion]"
+    row: int
+    limit: int
+    prompt: int
+    stop: StopRule
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+
+
+class LocalEngine:
+    """Samples from a decoder in this process. Implements `Engine`."""
+
+    def __init__(self, model_config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, config: LocalEngineConfig | None = None) -> None:
+        """Prepare an engine without weights; `load` brings them.
+
+        Raises:
+            InputError: the architecture is not supported.
+        """
+        check_supported(model_config)
+        self.config = config or LocalEngineConfig()
+        self.version = -1
+        """Version of the weights; -1 before the first `load`."""
+        self.stats = {"prompt_tokens": 0, "cached_tokens": 0, "sampled_tokens": 0, "steps": 0}
+        self._model_config = model_config
+        self._tokenizer = tokenizer
+        self._window = min(model_config.max_position_embeddings, self.config.max_model_len or model_config.max_position_embeddings)
+        self._device = torch.device(self.config.device)
+        self._dtype = getattr(torch, self.config.dtype)
+        self._rotary = Rotary(model_config, self._device, self._dtype)
+        self._weights: DecoderWeights | None = None
+        self._cache: KVCache | None = None
+        self._queue: deque[tuple[Request, asyncio.Future[Completion]]] = deque()
+        self._running: list[_Sequence] = []
+        self._task: asyncio.Task[None] | None = None
+        self._stops: dict[tuple[tuple[str, ...], tuple[int, ...]], StopRule] = {}
+
+    async def load(self, weights: Weights, version: int) -> None:
+        """Replace the weights; see `Engine.load`."""
+        with torch.inference_mode():
+            on_device = {name: tensor.detach().to(self._device) for name, tensor in weights.items()}
+            self._weights = fuse(self._model_config, on_device, self._dtype)
+        self.version = version
+        if self._cache is None:
+            kind = self.config.kv_cache_dtype
+            cache_dtype = self._dtype if kind == "auto" else getattr(torch, kind)
+            self._cache = KVCache(
+                self._model_config.num_hidden_layers,
+                self._weights.num_kv_heads,
+                self._weights.head_dim,
+                self.config.max_num_seqs,
+                dtype=cache_dtype,
+                device=self._device,
+            )
+        self._cache.forget()
+
+    async def generate(self, request: Request) -> Completion:
+        """Continue a request; see `Engine.generate`."""
+        if self._cache is None:
+            raise InputError("the engine has no weights yet; call load first")
+        if not request.token_ids:
+            raise InputError(f"{request.label or 'request'}: no tokens to continue")
+        if len(request.token_ids) >= self._window:
+            return Completion([], [], [], "context")
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+            self._abandon()
+            self._task = loop.create_task(self._run())
+        future: asyncio.Future[Completion] = loop.create_future()
+        self._queue.append((request, future))
+        return await future
+
+    def _abandon(self) -> None:
+        """Free what an event loop that ended (Ctrl-C, an error) left running."""
+        for sequence in self._running:
+            self._cache.release(sequence.row)
+        self._running.clear()
+        self._queue.clear()
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or self._running:
+                with torch.inference_mode():
+                    self._step()
+                await asyncio.sleep(0)
+        except BaseException as error:
+            for future in [sequence.future for sequence in self._running] + [future for _, future in self._queue]:
+                if not future.done():
+                    future.set_exception(error)
+            self._abandon()
+            if not isinstance(error, Exception):
+                raise
+
+    def _step(self) -> None:
+        self.stats["steps"] += 1
+        for sequence in [s for s in self._running if s.future.cancelled()]:
+            self._cache.release(sequence.row)
+            self._running.remove(sequence)
+        self._admit()
+        cache = self._cache
+        waiting = [s for s in self._running if cache.assigned[s.row] - cache.valid[s.row] > 1]
+        # A prefill pays its overhead best when several sequences share it; it may wait while most others can decode.
+        if waiting and (len(waiting) * 8 >= len(self._running)):
+            self._prefill(waiting)
+        ready = [s for s in self._running if cache.assigned[s.row] - cache.valid[s.row] == 1]
+        if ready:
+            self._decode(ready)
+
+    def _admit(self) -> None:
+        deferred: list[tuple[Request, asyncio.Future[Completion]]] = []
+        cache = self._cache
+        while self._queue:
+            request, future = self._queue.popleft()
+            if future.cancelled():
+                continue
+            tokens = np.asarray(request.token_ids, dtype=np.int64)
+            cache.reserve(min(self._window, len(tokens) + request.params.max_tokens))
+            # The last token is always computed: its hidden state gives the first sample.
+            source, prefix, promised = cache.match(tokens[:-1])
+            if promised > prefix + 8:
+                deferred.append((request, future))
+                continue
+            if source >= 0 and not cache.busy[source] and prefix == cache.valid[source]:
+                row: int | None = source
+            else:
+                row = cache.take(keep=source)
+            if row is None:
+                self._queue.appendleft((request, future))
+                break
+            cache.start(row, tokens, source, prefix)
+            self.stats["cached_tokens"] += prefix
+            self.stats["prompt_tokens"] += len(tokens)
+            limit = min(self._window, len(tokens) + request.params.max_tokens)
+            self._running.append(_Sequence(request, future, row, limit, len(tokens), self._stop_rule(request)))
+        self._queue.extendleft(reversed(deferred))
+
+    def _stop_rule(self, request: Request) -> StopRule:
+        key = (request.params.stop, request.params.stop_token_ids)
+        if key not in self._stops:
+            self._stops[key] = StopRule(self._tokenizer, *key)
+        return self._stops[key]
+
+    def _prefill(self, sequences: Sequence[_Sequence]) -> None:
+        cache = self._cache
+        batch, count = [], 0
+        for sequence in sequences:
+            pending = int(cache.assigned[sequence.row] - cache.valid[sequence.row])
+            if batch and count + pending > self.config.max_num_batched_tokens:
+                break
+            batch.append(sequence)
+            count += pending
+        rows = np.array([s.row for s in batch])
+        starts, ends = cache.valid[rows], cache.assigned[rows]
+        lengths = ends - starts
+        flat_rows = np.repeat(rows, lengths)
+        flat_positions = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
+        columns = flat_positions - np.repeat(starts, lengths)
+        members = np.repeat(np.arange(len(batch)), lengths)
+        attend = _Prefill(cache, self._put(rows), self._put(flat_rows), self._put(flat_positions), self._put(members), self._put(columns), starts, ends)
+        hidden = self._forward(cache.tokens[flat_rows, flat_positions], flat_positions, attend)
+        cache.valid[rows] = ends
+        self._sample(batch, hidden[self._put(lengths.cumsum() - 1)])
+
+    def _decode(self, sequences: list[_Sequence]) -> None:
+        cache = self._cache
+        sequences = sorted(sequences, key=lambda s: s.row)
+        rows = np.array([s.row for s in sequences])
+        positions = cache.valid[rows]
+        attend = _Decode(cache, rows, positions, self._put(rows), self._put(positions))
+        hidden = self._forward(cache.tokens[rows, positions], positions, attend)
+        cache.valid[rows] += 1
+        self._sample(sequences, hidden)
+
+    def _forward(self, tokens: np.ndarray, positions: np.ndarray, attend: "_Prefill | _Decode") -> Tensor:
+        rotation = self._rotary.at(self._put(positions), int(positions.max()) + 1)
+        return hidden_states(self._weights, self._put(tokens), rotation, attend)
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _sample(self, sequences: Sequence[_Sequence], hidden: Tensor) -> None:
+        cache = self._cache
+        rows = np.array([s.row for s in sequences])
+        lengths = cache.assigned[rows]
+        seeds = np.array([s.request.seed for s in sequences], dtype=np.uint64)
+        produced = lengths - np.array([s.prompt for s in sequences])
+        numbers = uniforms(seeds, produced.astype(np.uint64))
+        sampled = sample(logits(self._weights, hidden), [s.request.params for s in sequences], numbers)
+        tokens, logprobs, entropies = (column.cpu().numpy() for column in sampled)
+        cache.tokens[rows, lengths] = tokens
+        cache.assigned[rows] += 1
+        self.stats["sampled_tokens"] += len(sequences)
+        finished = False
+        for sequence, token, logprob, entropy, length in zip(
+            sequences, tokens.tolist(), logprobs.tolist(), entropies.tolist(), (lengths + 1).tolist(), strict=True
+        ):
+            sequence.logprobs.append(logprob)
+            sequence.entropies.append(entropy)
+            sequence.versions.append(self.version)
+            if sequence.stop.may_end[token] and sequence.stop.ends(cache.tokens[sequence.row, sequence.prompt : length]):
+                finished |= self._finish(sequence, "stop")
+            elif length >= sequence.limit:
+                finished |= self._finish(sequence, "context" if length >= self._window else "length")
+        if finished:
+            self._running = [s for s in self._running if not s.future.done()]
+
+    def _finish(self, sequence: _Sequence, reason: str) -> bool:
+        self._cache.release(sequence.row)
+        tokens = self._cache.tokens[sequence.row, sequence.prompt : self._cache.assigned[sequence.row]].tolist()
+        # The last sampled token has no keys and values yet: the row keeps what is computed.
+        self._cache.assigned[sequence.row] = self._cache.valid[sequence.row]
+        if not sequence.future.done():
+            sequence.future.set_result(Completion(tokens, sequence.logprobs, sequence.entropies, reason, sequence.versions))
+        return True
+
+
+class _Decode:
+    """Attention of one new token per row."""
+
+    def __init__(self, cache: KVCache, rows: np.ndarray, positions: np.ndarray, rows_B: Tensor, positions_B: Tensor) -> None:
+        self._cache, self._rows, self._positions = cache, rows_B, positions_B
+        self._length = int(positions.max()) + 1
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        # Rows in between are read too when few are idle: a view is cheaper than a copy of the active ones.
+        self._view = slice(first, last) if len(rows) >= 0.6 * (last - first) else None
+        self._inside = rows_B - first if self._view is not None and len(rows) < last - first else None
+        valid = np.arange(self._length) <= positions[:, None]
+        if self._inside is not None:
+            every = np.zeros((last - first, self._length), dtype=bool)
+            every[:, 0] = True
+            every[rows - first] = valid
+            valid = every
+        kind = cache.keys[0].dtype
+        self._bias = torch.zeros(valid.shape, dtype=kind).masked_fill_(torch.from_numpy(~valid), float("-inf"))[:, None, None].to(rows_B.device)
+
+    def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
+        cache = self._cache
+        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
+        keys, values = cache.keys[layer][:, :, : self._length], cache.values[layer][:, :, : self._length]
+        kv_heads, size = k_NKE.shape[1:]
+        # The queries that share a key head stand side by side as if they were positions.
+        q = q_NHE.reshape(len(q_NHE), kv_heads, -1, size).to(keys.dtype)
+        if self._view is None:
+            keys, values = keys.index_select(0, self._rows), values.index_select(0, self._rows)
+        else:
+            keys, values = keys[self._view], values[self._view]
+            if self._inside is not None:
+                q = q.new_zeros(len(keys), *q.shape[1:]).index_copy_(0, self._inside, q)
+        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
+        if self._inside is not None:
+            mixed = mixed.index_select(0, self._inside)
+        return mixed.reshape(len(q_NHE), -1).to(q_NHE.dtype)
+
+
+class _Prefill:
+    """Attention of several new tokens per row, padded to the longest."""
+
+    def __init__(
+        self, cache: KVCache, rows_B: Tensor, rows_N: Tensor, positions_N: Tensor, members_N: Tensor, columns_N: Tensor, starts: np.ndarray, ends: np.ndarray
+    ) -> None:
+        self._cache, self._rows_B, self._rows, self._positions = cache, rows_B, rows_N, positions_N
+        self._members, self._columns = members_N, columns_N
+        self._length = int(ends.max())
+        width = int((ends - starts).max())
+        reach = starts[:, None] + np.arange(width)
+        self._mask = torch.from_numpy(np.arange(self._length) <= reach[:, :, None])[:, None].to(rows_B.device)
+
+    def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
+        cache = self._cache
+        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
+        keys = cache.keys[layer][:, :, : self._length].index_select(0, self._rows_B)
+        values = cache.values[layer][:, :, : self._length].index_select(0, self._rows_B)
+        repeat = q_NHE.shape[1] // k_NKE.shape[1]
+        if repeat > 1:
+            keys, values = keys.repeat_interleave(repeat, 1), values.repeat_interleave(repeat, 1)
+        q = q_NHE.new_zeros(len(self._rows_B), self._mask.shape[2], *q_NHE.shape[1:], dtype=keys.dtype)
+        q[self._members, self._columns] = q_NHE.to(keys.dtype)
+        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, attn_mask=self._mask).transpose(1, 2)
+        return mixed[self._members, self._columns].flatten(1).to(q_NHE.dtype)
