@@ -1,8 +1,8 @@
 """BM25 over documents, by tantivy: in memory, or in a folder that is memory-mapped.
 
-A document is its title, counted `TITLE_WEIGHT` times, and its text. Analysis: split at non-alphanumeric characters, lower-case, fold accents, drop
-English stop words, Snowball stemmer. k1 = 1.2 and b = 0.75 are fixed in tantivy. A query is the OR of its distinct analysed terms; it never
-goes through a query parser, so quotes, colons, AND and OR in it mean nothing. Equal scores are in document order.
+A document is its title, counted `TITLE_WEIGHT` times, and its text. Analysis: split at non-alphanumeric characters, lower-case, fold
+accents, drop English stop words, Snowball stemmer. k1 = 1.2 and b = 0.75 are fixed in tantivy. A query is the OR of its distinct analysed
+terms; it never goes through a query parser, so quotes, colons, AND and OR in it mean nothing. Equal scores are in document order.
 
 One segment is written (up to about 2 GB of postings), so that tantivy's own tie-breaking by position is ours too. Not done: languages
 without spaces between words, phrases, updates.

@@ -1,7 +1,8 @@
 """Query-focused snippets: the few units of a page that answer the query best, in page order.
 
-A unit is a line, or a sentence of a line that is long prose. Its score is the sum of the idf of the distinct query terms in it. The unit in which
-they stand closest together wins a tie, then the shorter, then the earlier one. Units are copied verbatim, one per line, so what a snippet shows can be quoted and found again in the page.
+A unit is a line, or a sentence of a line that is long prose. Its score is the sum of the idf of the distinct query terms in it. The unit in
+which they stand closest together wins a tie, then the shorter, then the earlier one. Units are copied verbatim, one per line, so what a
+snippet shows can be quoted and found again in the page.
 
 Headings are not units (they match the title and say nothing). Not done: stitching half sentences around a match, as web search engines do.
 """
@@ -18,7 +19,7 @@ __all__ = ["SnippetConfig", "Unit", "best_units", "sentences", "split_units"]
 
 _LONG_LINE = 120
 """Characters from which a line is read as prose and split into sentences."""
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W_a-z])")
+_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[^\W_a-z])")
 _ABBREVIATION = re.compile(
     r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|St|Sr|Jr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|No|Vol|Mt|Ft|vs|cf|ca|etc|Inc|Ltd|Co|Corp))$"
 )

@@ -1,17 +1,34 @@
-"""Corpora that can be searched in memory."""
+"""Corpora that can be searched: in memory, or in a folder that is read lazily.
 
+A corpus folder holds `documents.jsonl` (one document per line), `offsets.npy` (where each line starts), `index/` (BM25) and `manifest.json`
+(schema version, content hash, counts, settings). It is written under another name and then renamed, so a folder with a manifest is whole.
+Opening one reads the manifest only; documents and postings are memory-mapped, so a corpus may be larger than memory.
+
+The content hash covers the documents in their order and nothing else. Not done: adding to or deleting from a built corpus.
+"""
+
+import hashlib
+import json
+import mmap
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from spadework.core.config import Config
 from spadework.core.errors import InputError
 from spadework.corpus.document import Document, Hit
-from spadework.corpus.index import Bm25Index, analyse
+from spadework.corpus.index import TITLE_WEIGHT, Bm25Index, analyse
+from spadework.corpus.ingest import read_documents
 from spadework.corpus.snippet import SnippetConfig, Unit, best_units, split_units
 
-__all__ = ["MemoryCorpus"]
+__all__ = ["Manifest", "MemoryCorpus", "StoredCorpus", "build_corpus", "content_hash", "open_corpus"]
 
+SCHEMA = 1
 _CACHED_PAGES = 20_000
 """Pages whose units are kept analysed; about 5 kB each."""
 
@@ -90,3 +107,133 @@ class MemoryCorpus(_IndexedCorpus):
     def document(self, number: int) -> Document:
         """The document with this number, 0 <= number < len."""
         return self._documents[number]
+
+
+class Manifest(Config):
+    """What a corpus folder says about itself."""
+
+    schema_version: int
+    """Format of the folder."""
+    documents: int
+    """Number of documents."""
+    characters: int
+    """Characters of all texts."""
+    content_hash: str
+    """See `content_hash`."""
+    title_weight: int
+    """How often a title counted when the index was built."""
+    snippets: SnippetConfig
+    """How much of a page a hit shows."""
+
+
+class StoredCorpus(_IndexedCorpus):
+    """A corpus in a folder; use `open_corpus`."""
+
+    def __init__(self, folder: Path, manifest: Manifest, index: Bm25Index, *, snippets: SnippetConfig | None = None) -> None:
+        """Map the files of a folder that `open_corpus` has checked."""
+        super().__init__(index, snippets or manifest.snippets)
+        self.folder = folder
+        self.manifest = manifest
+        self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        with (folder / "documents.jsonl").open("rb") as file:
+            self._rows = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if manifest.documents else b""
+
+    def document(self, number: int) -> Document:
+        """The document with this number, 0 <= number < len."""
+        start, end = self._offsets[number : number + 2]
+        return Document.model_validate_json(self._rows[start:end])
+
+
+def _line(document: Document) -> bytes:
+    """A document as one line of JSON; the bytes that are stored and hashed."""
+    return json.dumps(document.model_dump(exclude_defaults=True), ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def content_hash(documents: Iterable[Document]) -> str:
+    """Hash of documents and their order: equal for a corpus in memory, in a folder and in the file it was built from."""
+    digest = hashlib.blake2b(digest_size=16)
+    for document in documents:
+        digest.update(_line(document))
+    return digest.hexdigest()
+
+
+def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: SnippetConfig | None = None) -> StoredCorpus:
+    """Write a corpus folder in one pass over the documents.
+
+    Args:
+        source: what `read_documents` reads, or documents.
+        out: the folder. A corpus that stands there is replaced once the new one is whole.
+        snippets: how much of a page a hit shows.
+
+    Raises:
+        InputError: the source is bad or empty, an id occurs twice, or `out` holds something that is not a corpus.
+    """
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not a corpus folder; choose another folder")
+    part = out.parent / f"{out.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "index").mkdir(parents=True)
+    digest = hashlib.blake2b(digest_size=16)
+    offsets, characters = [0], 0
+    seen: set[str] = set()
+
+    with (part / "documents.jsonl").open("wb") as file:
+
+        def written() -> Iterator[Document]:
+            nonlocal characters
+            for document in read_documents(source) if isinstance(source, Path) else source:
+                if document.id in seen:
+                    raise InputError(f"document id '{document.id}' occurs twice; ids must be unique")
+                seen.add(document.id)
+                line = _line(document)
+                file.write(line)
+                digest.update(line)
+                offsets.append(offsets[-1] + len(line))
+                characters += len(document.text)
+                yield document
+
+        Bm25Index.build(written(), part / "index")
+    np.save(part / "offsets.npy", np.array(offsets, dtype=np.int64))
+    manifest = Manifest(
+        schema_version=SCHEMA,
+        documents=len(seen),
+        characters=characters,
+        content_hash=digest.hexdigest(),
+        title_weight=TITLE_WEIGHT,
+        snippets=snippets or SnippetConfig(),
+    )
+    (part / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if out.exists():
+        shutil.rmtree(out)
+    part.rename(out)
+    return open_corpus(out)
+
+
+def open_corpus(folder: Path, *, snippets: SnippetConfig | None = None) -> StoredCorpus:
+    """Open a corpus folder.
+
+    Args:
+        folder: written by `build_corpus`.
+        snippets: instead of the settings that it was built with.
+
+    Raises:
+        InputError: the folder is missing, is no corpus, is damaged, or is of another schema version.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: not a corpus folder (no manifest.json); build one with `spadework corpus build`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); build the corpus again") from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA:
+        raise InputError(f"{path}: schema version {version}, this package reads {SCHEMA}; build the corpus again")
+    manifest = Manifest.parse(values, source=str(path))
+    try:
+        corpus = StoredCorpus(folder, manifest, Bm25Index.open(folder / "index"), snippets=snippets)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: damaged corpus ({error}); build it again") from None
+    if len(corpus) != manifest.documents:
+        raise InputError(f"{folder}: damaged corpus ({len(corpus)} documents indexed, {manifest.documents} expected); build it again")
+    return corpus
