@@ -1,9 +1,9 @@
 """Documents from what people have: a jsonl file, one page, or a folder of Markdown, HTML, text and PDF files.
 
-A jsonl row is `{id, title, text}` with optional `url` and `links`, or Search-R1's `{id, contents}` whose contents are `"Title"` on the first
-line and the text after it; other keys are ignored. In a folder (read recursively, in the order of the paths, hidden files left out) the id
-of a page is its path, and a relative link becomes the path of the page it points at. Hard-wrapped prose is joined to whole paragraphs,
-because search results show lines and sentences.
+A jsonl row is `{id, title, text}` with optional `url` and `links`, or Search-R1's `{id, contents}` with `"Title"` on the first line of the
+contents and the text after it; other keys are ignored. In a folder (read recursively, in the order of the paths, hidden files left out)
+the id of a page is its path, and a relative link becomes the path of the page it points at. Hard-wrapped prose is joined to whole
+paragraphs, because search results show lines and sentences.
 
 Bad input stops the reading with the file and line in one sentence; nothing is skipped silently. Not done: OCR, jsonl files inside folders.
 """
