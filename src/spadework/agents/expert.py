@@ -1,0 +1,217 @@
+"""A scripted expert of mixed quality, whose trajectories are the demonstrations of the SFT cold start.
+
+It knows the steps of a task (`meta["steps"]`) but works through the real tools: it quotes an evidence line only when a tool has shown
+it, reads the page when search has not, and gives up when nothing shows it. With its habits switched on it also stops early, wastes
+searches and follows namesakes, so that imitation teaches the protocol together with faults that reinforcement can remove.
+
+Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {relation}: {object}`) or `{query, quote, document}`
+(spans of any corpus). Not done here: counting, which takes more pages than a search shows.
+"""
+
+import re
+from collections.abc import Generator, Iterable
+from random import Random
+from typing import TypeAlias
+
+from pydantic import Field
+
+from spadework.core.config import Config
+from spadework.core.errors import InputError
+from spadework.core.messages import ToolCall, Turn
+from spadework.core.seeds import rng
+from spadework.engines.engine import Request
+from spadework.engines.scripted import ScriptedEngine
+from spadework.models.renderers.renderer import Renderer
+from spadework.tasks.task import Task
+
+__all__ = ["UNKNOWN", "ExpertConfig", "ExpertEngine", "Script", "demonstrate"]
+
+Script: TypeAlias = Generator[Turn, str, None]
+"""Yields a turn and is sent the text of its tool results; the last turn is an answer."""
+
+UNKNOWN = "unknown"
+"""The answer of an expert that has not found the evidence."""
+
+_NEXT_PART = re.compile(r"read '([^'\n]+#\d+)' to go on")
+
+
+class ExpertConfig(Config):
+    """How often the expert falls into each habit. With every rate 0 it takes the shortest way to the gold answer."""
+
+    stop_early: float = Field(default=0.4, ge=0, le=1)
+    """Per task of several steps: answer with what an intermediate step found."""
+    wasted_search: float = Field(default=0.25, ge=0, le=1)
+    """Per step: first search for something that does not help, or for the same thing once already."""
+    namesake: float = Field(default=0.1, ge=0, le=1)
+    """Per step: take the fact of another entity with a similar name if the results show one."""
+    name_only_query: float = Field(default=0.2, ge=0, le=1)
+    """Per step: search for the name alone; the page has to be read if the results do not show the fact."""
+    read_first: float = Field(default=0.1, ge=0, le=1)
+    """Per step: read the page without a search."""
+
+
+class ExpertEngine(ScriptedEngine):
+    """Answers each request with the expert's next turn, so that the ordinary driver and tools make its trajectories.
+
+    It tells trajectories apart by the request's label, `TASK_ID/SAMPLE`; each has its own random stream.
+    """
+
+    def __init__(self, renderer: Renderer, tasks: Iterable[Task], config: ExpertConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(self._turn)
+        self.renderer = renderer
+        self.tasks = {task.id: task for task in tasks}
+        self.config = config or ExpertConfig()
+        self.seed = seed
+        self._scripts: dict[str, tuple[Script, int]] = {}
+        """Per label: the script, and how many tokens of the path it has seen."""
+
+    def _turn(self, request: Request) -> list[int]:
+        script, seen = self._scripts.pop(request.label, (None, 0))
+        if script is None or len(request.token_ids) <= seen:
+            task = self.tasks[request.label.rpartition("/")[0]]
+            script = demonstrate(task, rng(self.seed, "expert", request.label), self.config)
+            turn = next(script)
+        else:
+            turn = script.send(self.renderer.text(request.token_ids[seen:]))
+        reply = self.renderer.write(turn)
+        if turn.answer is None:
+            self._scripts[request.label] = (script, len(request.token_ids) + len(reply))
+        return reply
+
+
+def demonstrate(task: Task, random: Random, config: ExpertConfig) -> Script:
+    """The expert's turns on one task, given what the tools return.
+
+    Args:
+        task: its `meta["steps"]` say what to look up.
+        random: decides which habits show.
+        config: their rates.
+
+    Raises:
+        InputError: the task has no steps.
+    """
+    steps = task.meta.get("steps")
+    if not steps:
+        raise InputError(
+            f"task '{task.id}': its meta has no 'steps', which the scripted expert follows; use tasks from a maker that records them"
+        )
+    if task.kind == "count":
+        raise InputError(f"task '{task.id}': the scripted expert can not count; it solves chain, comparison, intersection and span tasks")
+    if isinstance(steps[0], dict):
+        return _quote_spans(task, steps, random, config)
+    return (_narrow_down if task.kind == "intersection" else _follow_steps)(task, steps, random, config)
+
+
+def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: ExpertConfig) -> Script:
+    """Chains, whose last object is the answer, and comparisons, whose answer is one of the subjects."""
+    compares = steps[-1][2] not in task.answers
+    stop = len(steps)
+    if stop > 1 and random.random() < config.stop_early:
+        stop = random.randrange(1, stop)
+    thought, found, known = "", "", None
+    for subject, relation, target in steps[:stop]:
+        # A step that starts where the last one ended starts from what was found, right or wrong.
+        subject = found if subject == known else subject
+        evidence = yield from _look_up(subject, relation, target, steps[0][0], thought, random, config)
+        if evidence is None:
+            yield Turn(answer=UNKNOWN)
+            return
+        (thought, found), known = evidence, target
+    if compares:
+        found = task.answers[0] if stop == len(steps) else steps[0][0]
+    yield Turn(thought=thought, answer=found)
+
+
+def _narrow_down(task: Task, steps: list[list[str]], random: Random, config: ExpertConfig) -> Script:
+    """Intersections: all constraints in one search, then each constraint confirmed for the entity that it shows."""
+    found = steps[0][0]
+    if random.random() < config.wasted_search:
+        yield Turn(calls=(_search(f"{steps[0][1]} {steps[0][2]}"),))
+    shown = yield Turn(calls=(_search(" ".join(f"{relation} {target}" for _, relation, target in steps)),))
+    open_steps = [step for step in steps if "{} {}: {}".format(*step) not in shown]
+    if len(open_steps) == len(steps):
+        yield Turn(answer=UNKNOWN)
+        return
+    thought = " | ".join("{} {}: {}".format(*step) for step in steps if step not in open_steps)
+    if random.random() >= config.stop_early:
+        for _, relation, target in open_steps:
+            evidence = yield from _look_up(found, relation, target, found, thought, random, config.model_copy(update={"namesake": 0.0}))
+            thought = evidence[0] if evidence else ""
+    yield Turn(thought=thought, answer=found)
+
+
+def _look_up(
+    subject: str, relation: str, target: str, origin: str, thought: str, random: Random, config: ExpertConfig
+) -> Generator[Turn, str, tuple[str, str] | None]:
+    """Find one fact. Returns the evidence line and the object that it names, or None."""
+    if random.random() < config.wasted_search:
+        yield Turn(thought=thought, calls=(_search(random.choice((f"{subject} {relation}", origin, relation))),))
+        thought = ""
+    namesake = random.random() < config.namesake
+    if random.random() < config.read_first:
+        shown = yield Turn(thought=thought, calls=(_read(subject),))
+    else:
+        query = subject if random.random() < config.name_only_query else f"{subject} {relation}"
+        shown = yield Turn(thought=thought, calls=(_search(query),))
+        if namesake and (other := _namesake_evidence(shown, subject, relation)):
+            return other
+        if evidence := _evidence(shown, subject, relation, target):
+            return evidence
+        shown = yield Turn(calls=(_read(subject),))
+    while (evidence := _evidence(shown, subject, relation, target)) is None and (part := _NEXT_PART.search(shown)):
+        shown = yield Turn(calls=(_read(part[1]),))
+    return evidence
+
+
+def _quote_spans(task: Task, steps: list[dict[str, str]], random: Random, config: ExpertConfig) -> Script:
+    thought = ""
+    for step in steps:
+        if random.random() < config.wasted_search:
+            yield Turn(thought=thought, calls=(_search(random.choice((step["query"], steps[0]["query"]))),))
+            thought = ""
+        if random.random() < config.read_first:
+            shown = yield Turn(thought=thought, calls=(_read(step["document"]),))
+        else:
+            shown = yield Turn(thought=thought, calls=(_search(step["query"]),))
+            if not _shows(shown, step["quote"]):
+                shown = yield Turn(calls=(_read(step["document"]),))
+        while not _shows(shown, step["quote"]):
+            part = _NEXT_PART.search(shown)
+            if part is None:
+                yield Turn(answer=UNKNOWN)
+                return
+            shown = yield Turn(calls=(_read(part[1]),))
+        thought = step["quote"]
+    yield Turn(thought=thought, answer=task.answers[0])
+
+
+def _search(query: str) -> ToolCall:
+    return ToolCall(name="search", arguments={"query": query})
+
+
+def _read(title: str) -> ToolCall:
+    return ToolCall(name="read", arguments={"title": title})
+
+
+def _evidence(shown: str, subject: str, relation: str, target: str) -> tuple[str, str] | None:
+    """The line that states the fact, and its object. The known object first: an outdated page may state another one."""
+    head = f"{subject} {relation}: "
+    if re.search(rf"{re.escape(head + target)}(?!\w)", shown):
+        return head + target, target
+    found = re.search(rf"(?<!\w )(?<!\w){re.escape(head)}([^\n<|]+)", shown)
+    return (head + found[1].strip(), found[1].strip()) if found else None
+
+
+def _namesake_evidence(shown: str, subject: str, relation: str) -> tuple[str, str] | None:
+    """The first line that states the relation of another entity whose name shares a word with the subject."""
+    words = set(subject.split())
+    for fact in re.finditer(rf"(?:^|>|\||: |\d\. )\s*([^:|<>\n]+?) {re.escape(relation)}: ([^:|<>\n]+)", shown, flags=re.MULTILINE):
+        name, value = fact[1].strip(), fact[2].strip()
+        if name != subject and words & set(name.split()):
+            return f"{name} {relation}: {value}", value
+    return None
+
+
+def _shows(shown: str, quote: str) -> bool:
+    """Whether a quote stands in the text, spaces and line ends apart."""
+    return "".join(quote.split()) in "".join(re.sub(r" \| ", " ", shown).split())
