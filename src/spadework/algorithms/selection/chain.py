@@ -1,0 +1,60 @@
+"""Several selection rules in a row, with broken trajectories out first and every drop counted.
+
+`Chain` is itself a selection: (list[Group]) -> list[Group]. Its rules come from a recipe as `selection: {zero-variance: {}}`, applied in
+the order in which they stand; `broken` needs no mention and, if mentioned to set an option, still goes first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from spadework.algorithms.selection.broken import Broken
+from spadework.algorithms.selection.selection import selection_rules
+from spadework.core.errors import ConfigError
+from spadework.trajectories.tree import Group
+
+__all__ = ["Chain"]
+
+Selection = Callable[[list[Group]], list[Group]]
+
+
+class Chain:
+    """Named selection rules, broken first."""
+
+    def __init__(self, rules: Sequence[tuple[str, Selection]] = ()) -> None:
+        """Put `broken` in front of the rules, or the given one if they have it.
+
+        Args:
+            rules: (name, rule) in the order of application.
+        """
+        first = [item for item in rules if item[0] == "broken"] or [("broken", Broken())]
+        self.rules = (*first, *(item for item in rules if item[0] != "broken"))
+
+    @classmethod
+    def build(cls, spec: Mapping[str, Mapping[str, Any]], *, source: str = "selection") -> Self:
+        """Make a chain from plain values, {name of a registered rule: {options}}.
+
+        Raises:
+            ConfigError: an unknown rule or option; the nearest known one is named.
+        """
+        for name, options in spec.items():
+            if not isinstance(options, Mapping):
+                raise ConfigError(f"{source}: {name}: expected a mapping of options such as {{}}, found {options!r}")
+        return cls([(name, selection_rules.build(name, options, source=source)) for name, options in spec.items()])
+
+    def __call__(self, groups: list[Group]) -> list[Group]:
+        """The groups that all rules leave."""
+        return self.count(groups)[0]
+
+    def count(self, groups: list[Group]) -> tuple[list[Group], dict[str, float]]:
+        """As a call, with what each rule dropped.
+
+        Returns:
+            The groups that remain, and `selection/RULE/groups` and `selection/RULE/trajectories`: the numbers dropped by each rule.
+        """
+        dropped: dict[str, float] = {}
+        for name, rule in self.rules:
+            kept = rule(groups)
+            dropped[f"selection/{name}/groups"] = len(groups) - len(kept)
+            dropped[f"selection/{name}/trajectories"] = sum(map(len, groups)) - sum(map(len, kept))
+            groups = kept
+        return groups, dropped
