@@ -54,6 +54,7 @@ class Progress:
         self._clock = clock
         self._bar: Bar | None = None
         self._note = ""
+        self._told: int | None = None
 
     def __enter__(self) -> Self:
         """Start the clock."""
@@ -93,7 +94,7 @@ class Progress:
         """Show where the work ended."""
         if self._bar is not None:
             self._bar.stop()
-        elif self._clock() - self._start >= _QUIET_SECONDS:
+        elif self._clock() - self._start >= _QUIET_SECONDS and self.done != self._told:
             self._line()
 
     def _rate(self) -> str:
@@ -103,7 +104,7 @@ class Progress:
 
     def _line(self) -> None:
         now = self._clock()
-        self._shown = now
+        self._shown, self._told = now, self.done
         seconds = now - self._start
         advanced = self.done - self._first
         parts = [f"{self.done}/{self.total} {self.unit}" if self.total else f"{self.done} {self.unit}", self._rate(), f"{seconds:.0f} s"]

@@ -1,0 +1,39 @@
+"""The command line: parse, build, call. One module per command or group; `frame.py` has what they share."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from spadework import __version__
+from spadework.cli import corpus, search, world
+from spadework.cli.frame import Root, command_group
+
+__all__ = ["app", "main"]
+
+app = command_group("Train deep-research agents by reinforcement learning, from a corpus to a researcher that cites its sources.", cls=Root)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(world.app, name="world")
+app.command()(search.search)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Train deep-research agents by reinforcement learning, from a corpus to a researcher that cites its sources.
+
+    First step: spadework demo --out runs/demo
+    """
+
+
+def main() -> None:
+    """Entry point of the `spadework` command."""
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a page may hold any character, whatever the locale
+    app(prog_name="spadework")
