@@ -27,8 +27,8 @@ from spadework.tasks.task import Task
 __all__ = ["GraphConfig", "graph_tasks", "make_chains", "make_comparisons", "make_counts", "make_intersections"]
 
 T = TypeVar("T")
-_TRIES = 200
-"""Draws per wanted task before a world counts as exhausted."""
+_PATIENCE = 20_000
+"""Draws in a row without a new question after which a world counts as exhausted."""
 _MOST_COUNTED = 9
 _CHAIN_PHRASINGS = 4
 
@@ -138,7 +138,7 @@ def make_counts(world: World, *, seed: int, count: int) -> list[Task]:
         steps = [[world.entities[entity].title, relation, title] for entity in found]
         return _task(world, "count", f"How many {PLURALS[kind]} have {relation} {title}?", (str(len(found)),), found, steps)
 
-    return _draw("counts", count if groups else 0, draw, rng("counts", seed, world.content_hash))
+    return _draw("counts", count, draw, rng("counts", seed, world.content_hash))
 
 
 def make_comparisons(world: World, *, seed: int, count: int) -> list[Task]:
@@ -198,14 +198,14 @@ def _task(world: World, kind: str, question: str, answers: Sequence[str], eviden
 def _draw(what: str, count: int, draw: Callable[[Random], Task | None], random: Random) -> list[Task]:
     """Draw until there are `count` different questions."""
     tasks: dict[str, Task] = {}
-    for _ in range(_TRIES * count):
-        if len(tasks) == count:
-            break
+    in_vain = 0
+    while len(tasks) < count:
         task = draw(random)
-        if task is not None:
-            tasks.setdefault(task.question, task)
-    if len(tasks) < count:
-        raise InputError(
-            f"the world has only about {len(tasks)} different {what} and {count} are wanted; ask for fewer or generate more pages"
-        )
+        if task is not None and task.question not in tasks:
+            tasks[task.question] = task
+            in_vain = 0
+        elif (in_vain := in_vain + 1) == _PATIENCE:
+            raise InputError(
+                f"the world has about {len(tasks)} different {what} and {count} are wanted; ask for fewer or generate more pages"
+            )
     return list(tasks.values())

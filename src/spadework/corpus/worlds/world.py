@@ -73,7 +73,7 @@ class Stale:
     """What the page says; at least one object is not the current one."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class World:
     """A generated corpus with the graph behind it. Made by `generate.build_world`."""
 
