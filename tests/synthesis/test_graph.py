@@ -117,6 +117,10 @@ def test_neither_constraint_of_an_intersection_is_enough() -> None:
             assert sum(own.get(relation) == target and types[other] == types[title] for other, own in facts.items()) > 1
 
 
+def test_counts_are_small_numbers_but_not_one() -> None:
+    assert {task.answers[0] for task in make_counts(noisy(), seed=0, count=500)} == set("23456789")
+
+
 def test_questions_and_ids_are_unique_and_the_world_is_named() -> None:
     tasks = tasks_of_all_kinds(0)
     assert len({task.question for task in tasks}) == len({task.id for task in tasks}) == len(tasks)

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -249,6 +250,19 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 def test_the_hash_names_seed_split_and_every_knob() -> None:
     changed = [{}, {"seed": 1}, {"split": "dev"}, {"pages": 1_001}, *({name: 0.05} for name in QUIET)]
     assert len({world(**values).content_hash for values in changed}) == len(changed)
+
+
+def test_the_hash_covers_every_fact_number_and_stale_copy() -> None:
+    made = world(stale_rate=0.1)
+    entity, page = next(iter(made.entities)), next(iter(made.stale.values()))
+    relation, number = next(iter(made.facts[entity])), next(iter(made.attributes[entity]))
+    changed = [
+        replace(made, facts=made.facts | {entity: made.facts[entity] | {relation: entity}}),
+        replace(made, attributes=made.attributes | {entity: made.attributes[entity] | {number: 0}}),
+        replace(made, stale=made.stale | {page.id: replace(page, facts={})}),
+        replace(made, entities=made.entities | {entity: replace(made.entities[entity], aliases=("Other Name",))}),
+    ]
+    assert len({each.content_hash for each in [made, *changed]}) == 5
 
 
 def test_the_text_of_a_page_does_not_change_unnoticed() -> None:
