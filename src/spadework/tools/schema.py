@@ -20,14 +20,15 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def mismatch(value: Any, schema: dict[str, Any], name: str = "arguments") -> str | None:
+def mismatch(value: Any, schema: dict[str, Any], path: str = "") -> str | None:
     """Why a value does not match a schema, in one sentence; None if it does.
 
     Args:
         value: what the model passed.
         schema: JSON schema.
-        name: what the value is called in the sentence.
+        path: where the value stands, for example `place.x`; empty for the arguments as a whole.
     """
+    name = f"'{path}'" if path else "the arguments"
     kinds = schema.get("type")
     if kinds is not None:
         kinds = [kinds] if isinstance(kinds, str) else kinds
@@ -40,15 +41,15 @@ def mismatch(value: Any, schema: dict[str, Any], name: str = "arguments") -> str
     if "maximum" in schema and _is(value, "number") and value > schema["maximum"]:
         return f"{name} must be at most {schema['maximum']}, not {value!r}."
     if isinstance(value, dict):
-        return _object_mismatch(value, schema, name)
+        return _object_mismatch(value, schema, path)
     if isinstance(value, (list, tuple)) and "items" in schema:
-        return next(filter(None, (mismatch(item, schema["items"], f"{name}[{i}]") for i, item in enumerate(value))), None)
+        return next(filter(None, (mismatch(item, schema["items"], f"{path}[{i}]") for i, item in enumerate(value))), None)
     return None
 
 
-def _object_mismatch(value: dict[str, Any], schema: dict[str, Any], name: str) -> str | None:
+def _object_mismatch(value: dict[str, Any], schema: dict[str, Any], path: str) -> str | None:
     properties = schema.get("properties", {})
-    prefix = "" if name == "arguments" else f"{name}."
+    prefix = f"{path}." if path else ""
     for key in schema.get("required", ()):
         if key not in value:
             return f"'{prefix}{key}' is missing."
@@ -56,7 +57,7 @@ def _object_mismatch(value: dict[str, Any], schema: dict[str, Any], name: str) -
         if key not in properties:
             if schema.get("additionalProperties", True) is False:
                 return f"'{prefix}{key}' is not an argument; the arguments are: {', '.join(properties) or 'none'}."
-        elif problem := mismatch(item, properties[key], f"'{prefix}{key}'" if not prefix else f"{prefix}{key}"):
+        elif problem := mismatch(item, properties[key], f"{prefix}{key}"):
             return problem
     return None
 

@@ -1,0 +1,133 @@
+"""Trajectories on disk: JSON lines, one trajectory with its task per line, each with the version of the schema.
+
+A record reads back equal to what was written. Columns that are all zero (the log-probabilities of a prompt, entropies that an engine
+does not give) are left out. A version that this code does not know is refused, never guessed at. `write_records` replaces a file as a
+whole; `append_records` adds lines to a growing one, which a crash can leave with half a last line: reading names that line.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from spadework.core.errors import InputError
+from spadework.core.messages import Message
+from spadework.trajectories.tree import Node, Status, Trajectory
+
+__all__ = ["SCHEMA", "Record", "append_records", "decode_record", "encode_record", "read_records", "write_records"]
+
+SCHEMA = 1
+"""Version of the format; raised whenever an old reader would misread a new file."""
+
+_COLUMNS = {"mask": False, "logprobs": 0.0, "entropies": 0.0}
+"""Node columns that are left out where they hold this value only."""
+
+
+@dataclass(slots=True)
+class Record:
+    """A trajectory and the task that it attempts."""
+
+    trajectory: Trajectory
+    task: dict[str, Any] = field(default_factory=dict)
+    """`Task.model_dump(mode="json")`; a plain dict, because tasks stand in a higher layer."""
+
+
+def encode_record(record: Record) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    trajectory = record.trajectory
+    values = {name: getattr(trajectory, name) for name in Trajectory.__slots__ if name != "nodes"}
+    return {"schema": SCHEMA, "task": record.task, **values, "nodes": [_encode_node(node) for node in trajectory.nodes]}
+
+
+def decode_record(values: dict[str, Any]) -> Record:
+    """The inverse of `encode_record`.
+
+    Raises:
+        InputError: the schema version is unknown, or a field is missing, unknown or of the wrong kind.
+    """
+    version = values.get("schema")
+    if version != SCHEMA:
+        raise InputError(f"schema version {version!r} is unknown; this version of spadework reads {SCHEMA}")
+    rest = {key: value for key, value in values.items() if key not in ("schema", "task", "nodes", "status")}
+    try:
+        trajectory = Trajectory(nodes=[_decode_node(node) for node in values["nodes"]], status=Status(values["status"]), **rest)
+        record = Record(trajectory=trajectory, task=values["task"])
+    except (KeyError, TypeError, AttributeError, ValueError, ValidationError) as error:
+        raise InputError(f"not a trajectory: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    return record
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a file as a whole: readers see the old one or the new one, never a part.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.writelines(_line(record) for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def append_records(path: Path, records: Iterable[Record]) -> None:
+    """Add records to the end of a file, which is created if need be.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = "".join(_line(record) for record in records)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a file, in order.
+
+    Raises:
+        InputError: the file is missing, or a line can not be read; names the line.
+    """
+    try:
+        file = path.open(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{path}: no such file of trajectories") from None
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                hint = "" if line.endswith("\n") else "; the last line is incomplete, a crash may have cut it: delete it"
+                raise InputError(f"{path}:{number}: not JSON ({error.msg}){hint}") from None
+            if not isinstance(values, dict):
+                raise InputError(f"{path}:{number}: expected an object, found {type(values).__name__}")
+            try:
+                yield decode_record(values)
+            except InputError as error:
+                raise InputError(f"{path}:{number}: {error}") from None
+
+
+def _line(record: Record) -> str:
+    return json.dumps(encode_record(record), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _encode_node(node: Node) -> dict[str, Any]:
+    values = {name: getattr(node, name) for name in Node.__slots__ if name != "messages"}
+    for name, empty in _COLUMNS.items():
+        if all(entry == empty for entry in values[name]):
+            del values[name]
+    return {**values, "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in node.messages]}
+
+
+def _decode_node(values: dict[str, Any]) -> Node:
+    count = len(values["token_ids"])
+    columns = {name: values.get(name, [empty] * count) for name, empty in _COLUMNS.items()}
+    for name, column in columns.items():
+        if len(column) != count:
+            raise InputError(f"node {values['id']}: {len(column)} {name} for {count} tokens")
+    messages = tuple(Message.model_validate(message) for message in values["messages"])
+    return Node(**{**values, **columns, "messages": messages})
