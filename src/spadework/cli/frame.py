@@ -6,7 +6,6 @@ input, 1 for broken infrastructure, 130 for Ctrl-C with the command that continu
 """
 
 import errno
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -16,16 +15,19 @@ import typer
 from typer.core import TyperGroup
 
 from spadework.core.errors import InputError, SpadeworkError
+from spadework.core.events import json_text
 
 __all__ = [
     "AsJson",
     "CorpusFolder",
     "DefaultRun",
     "DryRun",
+    "NewFile",
     "NewFolder",
     "Overrides",
     "Resume",
     "Root",
+    "RunFolder",
     "Seed",
     "command_group",
     "print_result",
@@ -36,11 +38,13 @@ _RESUMABLE = {"demo", "train", "sft"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A folder written by `spadework corpus build`.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
+NewFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="A.B=C", help="Settings by dotted key, for example rl.steps=20.", show_default=False)
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything.", show_default=False)]
 
 
@@ -93,7 +97,7 @@ def print_result(value: Any, as_json: bool, text: str) -> None:
         as_json: whether a program reads it.
         text: the same, for people.
     """
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+    print(json_text(value) if as_json else text)
 
 
 def _say(text: str) -> None:

@@ -6,15 +6,21 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import corpus, search, world
+from spadework.cli import corpus, eval, search, tasks, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main"]
 
 app = command_group("Train deep-research agents by reinforcement learning, from a corpus to a researcher that cites its sources.", cls=Root)
+app.command()(train.demo)
+app.command()(train.train)
+app.command()(train.sft)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(world.app, name="world")
 app.command()(search.search)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(eval.app, name="eval")
+app.command()(view.view)
 
 
 def _version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from spadework.core.errors import InputError
 
-__all__ = ["append_event", "disk_errors", "read_events", "read_json", "rewind_events", "write_atomic", "write_json"]
+__all__ = ["append_event", "disk_errors", "json_text", "read_events", "read_json", "rewind_events", "write_atomic", "write_json"]
 
 _BLOCK_BYTES = 65_536
 
@@ -69,9 +69,14 @@ def write_atomic(path: Path, text: str) -> None:
             raise
 
 
+def json_text(value: Any) -> str:
+    """A value as indented JSON. Numbers that are not finite become null; scalars of array libraries become numbers."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file by a value as indented JSON, atomically. Numbers that are not finite become null."""
-    write_atomic(path, json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+    """Replace a file by a value as indented JSON (see `json_text`), atomically."""
+    write_atomic(path, json_text(value) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

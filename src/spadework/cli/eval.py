@@ -1,0 +1,65 @@
+"""`spadework eval`: how good a trained agent, or a search index, is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from spadework.cli.frame import AsJson, CorpusFolder, DefaultRun, RunFolder, command_group, print_result
+
+if TYPE_CHECKING:
+    from spadework.evals.metrics import ReportCard
+
+__all__ = ["app"]
+
+app = command_group("Evaluate. `spadework eval RUN` is short for `spadework eval run RUN`.", cls=DefaultRun)
+
+Stage = Literal["reading", "sft", "rl"]
+
+
+def _card(run: Path, stage: str) -> "ReportCard":
+    """The card of a run's attempts at the held-out tasks after a stage."""
+    from spadework.core.run import Run
+    from spadework.evals.metrics import report_card
+    from spadework.tasks.task import Task
+    from spadework.trajectories.store import read_records
+
+    records = list(read_records(Run.open(run).path / "trajectories" / f"eval-{stage}.jsonl"))
+    tasks = {record.trajectory.task_id: Task.model_validate(record.task) for record in records}
+    return report_card(list(tasks.values()), (record.trajectory for record in records))
+
+
+@app.command()
+def compare(
+    first: RunFolder,
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The run to compare it with.")],
+    stage: Annotated[Stage, typer.Option("--stage", help="Policy of the first run: after this stage.")] = "rl",
+    against: Annotated[Stage | None, typer.Option("--against", help="Stage of the second run, if another.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs task by task, first minus second, with paired intervals. Both must have been evaluated on the same tasks.
+
+    Example: spadework eval compare runs/demo runs/demo --stage rl --against sft
+    """
+    from spadework.evals.metrics import compare as paired
+
+    result = paired(_card(first, stage), _card(second, against or stage))
+    lines = [f"{name:<24}{difference}" for name, difference in result.differences.items()]
+    print_result(result.model_dump(mode="json"), as_json, "\n".join(lines))
+
+
+@app.command()
+def retrieval(
+    corpus: CorpusFolder,
+    questions: Annotated[Path, typer.Option("--questions", metavar="FILE", help="Rows of id, question and gold_ids, as jsonl.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often search finds the evidence of questions.
+
+    Example: spadework eval retrieval --corpus runs/corpus --questions questions.jsonl --json
+    """
+    from spadework.corpus.store import open_corpus
+    from spadework.evals.retrieval import read_questions, retrieval_report
+
+    report = retrieval_report(open_corpus(corpus), read_questions(questions))
+    print_result(report, as_json, "\n".join(f"{name:<12}{value:.4g}" for name, value in report.items()))

@@ -1,0 +1,116 @@
+"""`spadework demo`, `train` and `sft`: carry out a recipe's stages in a run folder, and write its page."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from spadework.cli.frame import AsJson, DryRun, NewFolder, Overrides, Resume, Seed, print_result
+
+if TYPE_CHECKING:
+    from spadework.training.recipe import Recipe
+
+__all__ = ["demo", "sft", "train"]
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `spadework recipes list`, or a YAML file.")]
+CorpusPath = Annotated[
+    Path | None, typer.Option("--corpus", metavar="PATH", help="Learn on these documents instead of a world.", show_default=False)
+]
+
+
+def demo(
+    out: NewFolder,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    corpus: CorpusPath = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a tiny researcher from nothing: a world, tasks, reading, SFT, RL, an evaluation after each, and the page.
+
+    Example: spadework demo --out runs/demo
+    """
+    _carry_out("demo", _settings(overrides, seed, corpus), out, resume, dry_run, as_json)
+
+
+def train(
+    recipe: RecipeName,
+    out: NewFolder,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    corpus: CorpusPath = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out all stages of a recipe.
+
+    Example: spadework train demo --out runs/short rl.steps=20
+    """
+    _carry_out(recipe, _settings(overrides, seed, corpus), out, resume, dry_run, as_json)
+
+
+def sft(
+    recipe: RecipeName,
+    out: NewFolder,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    corpus: CorpusPath = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out the stages of a recipe before RL.
+
+    Example: spadework sft demo --out runs/sft
+    """
+    _carry_out(recipe, [*_settings(overrides, seed, corpus), "rl.steps=0"], out, resume, dry_run, as_json)
+
+
+def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None) -> list[str]:
+    """The options as overrides, last, so that they win."""
+    settings = list(overrides or [])
+    if seed is not None:
+        settings.append(f"seed={seed}")
+    if corpus is not None:
+        # A JSON text is a YAML text, whatever characters the path has.
+        settings.append(f"corpus={json.dumps(str(corpus))}")
+    return settings
+
+
+def _carry_out(name: str, settings: list[str], out: Path, resume: bool, dry_run: bool, as_json: bool) -> None:
+    from spadework.training.recipe import load_recipe
+
+    recipe = load_recipe(name, settings)
+    if dry_run:
+        _print_recipe(recipe, as_json)
+        return
+    from spadework.training.pipeline import run_pipeline
+    from spadework.viewer.report import write_report
+
+    summary = run_pipeline(recipe, out, resume)
+    report = write_report(out)
+    print_result(summary, as_json, f"{_table(summary)}\n\n{report}")
+
+
+def _print_recipe(recipe: "Recipe", as_json: bool) -> None:
+    values = recipe.model_dump(mode="json")
+    print_result(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _table(summary: dict[str, Any]) -> str:
+    """Success after each stage, and what RL adds, with their intervals."""
+    rows = [(stage, result["success"]) for stage, result in summary["stages"].items() if result.get("success")]
+    lines = [f"{stage:<10}success {_interval(figure)}" for stage, figure in rows]
+    if summary.get("gain"):
+        lines.append(f"{'gain':<10}RL over SFT {_interval(summary['gain'], sign='+')}")
+    lines.append(f"{summary['seconds']:.0f} s, {summary['peak_rss_bytes'] / 2**30:.2f} GiB at most")
+    return "\n".join(lines)
+
+
+def _interval(figure: dict[str, Any], sign: str = "") -> str:
+    low, high = (f"{bound:{sign}.3f}" if bound is not None else "?" for bound in (figure["low"], figure["high"]))
+    return f"{figure['mean']:{sign}.3f} [{low}, {high}], n={figure['n']}"
