@@ -19,7 +19,17 @@ from typing import IO, Any
 
 from spadework.core.errors import InputError
 
-__all__ = ["append_event", "disk_errors", "json_text", "read_events", "read_json", "rewind_events", "write_atomic", "write_json"]
+__all__ = [
+    "append_event",
+    "append_text",
+    "disk_errors",
+    "json_text",
+    "read_events",
+    "read_json",
+    "rewind_events",
+    "write_atomic",
+    "write_json",
+]
 
 _BLOCK_BYTES = 65_536
 
@@ -106,14 +116,27 @@ def append_event(path: Path, event: Mapping[str, Any]) -> None:
     Raises:
         InputError: the disk is full. The log then ends with the event before, complete.
     """
-    line = json.dumps(_plain(event), ensure_ascii=False).encode() + b"\n"
+    append_text(path, json.dumps(_plain(event), ensure_ascii=False) + "\n")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add whole lines to the end of a file, and flush them; a torn last line is cut off first.
+
+    Args:
+        path: the file; made if it is not there.
+        text: lines, each with its newline.
+
+    Raises:
+        InputError: the disk is full. The file then ends as it did before, complete.
+    """
+    data = text.encode()
     with disk_errors(path), path.open("a+b", buffering=0) as file:
         size = _whole_length(file)
         file.truncate(size)
         try:
             # Without a buffer a write may be short, and only the next one tells why.
-            while line:
-                line = line[file.write(line) :]
+            while data:
+                data = data[file.write(data) :]
         except OSError:
             file.truncate(size)
             raise

@@ -1,12 +1,13 @@
 """Trajectories on disk: JSON lines, one trajectory with its task per line, each with the version of the schema.
 
 A record reads back equal to what was written. Columns that are all zero (the log-probabilities of a prompt, entropies that an engine
-does not give) are left out. A version that this code does not know is refused, never guessed at. `write_records` replaces a file as a
-whole; `append_records` adds lines to a growing one, which a crash can leave with half a last line: reading names that line.
+does not give) are left out. A version that this code does not know is refused, never guessed at.
+
+A file is replaced as a whole (`write_records`) or grows by whole lines (`append_records`); a line torn by a kill is skipped and later
+cut off.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spadework.core.errors import InputError
+from spadework.core.events import append_text, write_atomic
 from spadework.core.messages import Message
 from spadework.trajectories.tree import Node, Status, Trajectory
 
@@ -65,29 +67,24 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write a file as a whole: readers see the old one or the new one, never a part.
 
     Raises:
+        InputError: the disk is full or not writable.
         ValueError: a number is not finite.
     """
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.writelines(_line(record) for record in records)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_atomic(path, "".join(_line(record) for record in records))
 
 
 def append_records(path: Path, records: Iterable[Record]) -> None:
-    """Add records to the end of a file, which is created if need be.
+    """Add records to the end of a file, which is created if need be; a torn last line is cut off first.
 
     Raises:
+        InputError: the disk is full or not writable.
         ValueError: a number is not finite.
     """
-    text = "".join(_line(record) for record in records)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    append_text(path, "".join(_line(record) for record in records))
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a file, in order.
+    """The records of a file, in order. A torn last line, which a kill can leave, is skipped.
 
     Raises:
         InputError: the file is missing, or a line can not be read; names the line.
@@ -98,11 +95,12 @@ def read_records(path: Path) -> Iterator[Record]:
         raise InputError(f"{path}: no such file of trajectories") from None
     with file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return
             try:
                 values = json.loads(line)
             except json.JSONDecodeError as error:
-                hint = "" if line.endswith("\n") else "; the last line is incomplete, a crash may have cut it: delete it"
-                raise InputError(f"{path}:{number}: not JSON ({error.msg}){hint}") from None
+                raise InputError(f"{path}:{number}: not JSON ({error.msg}); delete the line") from None
             if not isinstance(values, dict):
                 raise InputError(f"{path}:{number}: expected an object, found {type(values).__name__}")
             try:
