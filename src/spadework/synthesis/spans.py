@@ -1,0 +1,381 @@
+"""Look-up tasks from any corpus, without a language model: a name is blanked in a sentence, and the page must be found to fill it in.
+
+One hop: a sentence of page A with a name blanked. The rest of the sentence must lead BM25 to A (first five hits), and the name must not be
+told by it. Two hops: the name B blanked in a sentence of A is the title of another page, and a name is blanked in a sentence of B's page,
+which is cut there and calls its subject "that entity". B's page must not be found with the question alone, and A must not tell the answer.
+
+Pages are split by a hash of their id: both evidence pages of a task are of its split, so no page serves in two splits. Steps for the
+scripted expert are recorded. Not done: dates and numbers, languages that do not capitalise names, judging whether a question is natural.
+"""
+
+import calendar
+import hashlib
+import math
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Literal, get_args
+
+from spadework.core.errors import InputError
+from spadework.core.seeds import derive_seed, rng
+from spadework.corpus.document import Corpus, Document
+from spadework.corpus.index import analyse
+from spadework.corpus.snippet import sentences
+from spadework.corpus.store import content_hash
+from spadework.rewards.matching import em
+from spadework.tasks.task import Task
+from spadework.tasks.validate import validate
+
+__all__ = ["Split", "make_spans", "page_split", "span_tasks"]
+
+Split = Literal["train", "dev", "test"]
+
+BLANK = "____"
+_DEPTH = 5
+"""A page counts as found when it is among so many first hits."""
+_QUOTE_WORDS = 25
+_WORDS = (8, 45)
+"""Fewest and most words of a sentence that is asked about."""
+_FEWEST_TERMS = 5
+"""Distinct analysed terms that must be left beside the blank."""
+_CLAUSE_WORDS = (7, 3)
+"""Words kept before the blank in the second sentence of a two-hop question: the most that do not identify its page."""
+_COMMON = 0.01
+"""A single word on more than this share of the pages is no name worth asking for (American, Company)."""
+_QUERY_WORDS = (6, 5, 4, 3)
+_QUERY_TRIES = 6
+
+_WORD = re.compile(r"[^\W_](?:[\w'\u2019-]*\w)?")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\s\"[^\"]*\")?\)|\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
+_MARKUP = re.compile(r"[*`]+|__+")
+_TAG = re.compile(r"\s*\([^()]*\)$")
+_ENTITY = "that entity"
+_ADJECTIVE = re.compile(r"\b(?:a|an)\s+\W*$", re.IGNORECASE)
+"""Before a blank: what follows is likely an adjective (a Venezuelan chef)."""
+_FOLLOWS = frozenset(
+    {"who", "whom", "whose", "which", "from", "during", "has", "had", "were", "have", "his", "her", "its", "after", "before", "when"}
+    | {"where", "while", "since", "until", "under"}
+)
+"""With the stop words of the index: words that may follow a name. Another lower-case word means that the name is its adjective."""
+_ODD = re.compile(r"[^\w\s,.'\u2019-]")
+_SUBJECT = re.compile(r"^(?:It|He|She|They)\b")
+_CONNECTORS = frozenset({"of", "the", "and", "de", "la", "van", "von", "der", "for", "in"})
+_CALENDAR = frozenset({*calendar.month_name[1:], *calendar.day_name})
+
+
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """A name in a sentence of a page."""
+
+    page: Document
+    sentence: str
+    start: int
+    end: int
+    name: str
+    target: str | None
+    """Id of the page that has the name as its title."""
+
+    @property
+    def question(self) -> str:
+        """The sentence without the name, as plain text."""
+        return f"{self.before}{BLANK}{self.after}"
+
+    @property
+    def before(self) -> str:
+        """Plain text before the name."""
+        return _plain(self.sentence[: self.start])
+
+    @property
+    def after(self) -> str:
+        """Plain text after the name."""
+        return _plain(self.sentence[self.end :])
+
+    @property
+    def quote(self) -> str:
+        """Verbatim fragment that ends with the name, or goes on after it where too little stands before."""
+        words = [match.start() for match in re.finditer(r"\S+", self.sentence[: self.start])]
+        left = words[-(_QUOTE_WORDS - 5) :]
+        start = left[0] if left else self.start
+        if len(left) >= 5:
+            return self.sentence[start : self.end]
+        right = [match.end() for match in re.finditer(r"\S+", self.sentence[self.end :])][: 12 - len(left)]
+        return self.sentence[start : self.end + (right[-1] if right else 0)]
+
+
+class _Pages:
+    """A corpus as span making sees it: titles that name one page, and how rare terms are."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.documents = {document.id: document for document in corpus}
+        self.frequency: Counter[str] = Counter()
+        titles: dict[str, set[str]] = {}
+        for document in self.documents.values():
+            self.frequency.update(set(analyse(f"{document.title}\n{document.text}")))
+            for title in {document.title, _TAG.sub("", document.title)}:
+                titles.setdefault(title, set()).add(document.id)
+        self.titles = {title: next(iter(ids)) for title, ids in titles.items() if len(ids) == 1 and title[:1].isupper()}
+
+    @cached_property
+    def source(self) -> str:
+        """Name of the corpus for task provenance."""
+        return f"corpus-{content_hash(self.documents.values())[:12]}"
+
+    def rarity(self, text: str) -> float:
+        """Sum of the idf of the distinct terms of a text."""
+        return sum(math.log(1 + len(self.documents) / (0.5 + self.frequency[term])) for term in set(analyse(text)))
+
+    def finds(self, query: str, key: str) -> bool:
+        """Whether a query finds a page."""
+        return any(hit.id == key for hit in self.corpus.search(query, limit=_DEPTH))
+
+    def common(self, word: str) -> bool:
+        """Whether a single word is on too many pages to be a name worth asking for."""
+        limit = max(3, _COMMON * len(self.documents))
+        return any(self.frequency[term] > limit for term in analyse(word))
+
+
+def page_split(key: str) -> Split:
+    """The split of a page: 60 % train, 20 % dev, 20 % test, by a hash of its id.
+
+    Two-hop tasks need both pages in the same split, so small shares would leave the held-out splits without any.
+    """
+    place = derive_seed("span split", key) % 10
+    return "train" if place < 6 else "dev" if place < 8 else "test"
+
+
+def make_spans(corpus: Corpus, *, seed: int, counts: Mapping[int, int], split: Split) -> list[Task]:
+    """Make span tasks.
+
+    Args:
+        corpus: where to make them from.
+        seed: the same seed gives the same tasks.
+        counts: number of tasks by number of hops, 1 or 2.
+        split: train, dev or test.
+
+    Returns:
+        Valid tasks with different questions, fewer hops first.
+
+    Raises:
+        InputError: another split or number of hops, or the corpus gives fewer tasks than wanted; says how many.
+    """
+    if split not in get_args(Split):
+        raise InputError(f"split '{split}' is not one of {', '.join(get_args(Split))}")
+    for hops in counts:
+        if hops not in (1, 2):
+            raise InputError(f"span tasks have 1 or 2 hops, not {hops}")
+    pages = _Pages(corpus)
+    tasks: list[Task] = []
+    for hops, wanted in sorted(counts.items()):
+        made = [task for _, task in zip(range(wanted), _tasks(pages, seed=seed, split=split, hops=hops), strict=False)]
+        if len(made) < wanted:
+            raise InputError(f"the corpus gives {len(made)} {hops}-hop span tasks for split '{split}', {wanted} are wanted")
+        tasks += made
+    return tasks
+
+
+def span_tasks(corpus: Corpus, *, seed: int, split: Split, hops: Literal[1, 2]) -> Iterator[Task]:
+    """All span tasks of a split in random order: every page serves once before one serves twice."""
+    return _tasks(_Pages(corpus), seed=seed, split=split, hops=hops)
+
+
+def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int) -> Iterator[Task]:
+    random = rng("spans", seed, split, hops)
+    members = [document for key, document in pages.documents.items() if page_split(key) == split]
+    random.shuffle(members)
+    make = _one_hop if hops == 1 else _two_hops
+    queue = deque(make(pages, document, rng("spans", seed, hops, document.id)) for document in members)
+    asked: set[str] = set()
+    while queue:
+        page = queue.popleft()
+        task = next(page, None)
+        if task is None:
+            continue
+        queue.append(page)
+        if task.question not in asked and not validate(task, pages.corpus, em):
+            asked.add(task.question)
+            yield task
+
+
+def _one_hop(pages: _Pages, page: Document, random: Random) -> Iterator[Task]:
+    for sentence in _shuffled(_sentences(page), random):
+        for blank in _blanks(pages, page, sentence, random):
+            step = _first_step(pages, blank)
+            if step is not None:
+                yield _task(pages, f"Fill in the blank: {blank.question}", blank.name, [page.id], [step])
+                break
+
+
+def _two_hops(pages: _Pages, page: Document, random: Random) -> Iterator[Task]:
+    for sentence in _shuffled(_sentences(page), random):
+        for bridge in _blanks(pages, page, sentence, random):
+            if bridge.target is None or page_split(bridge.target) != page_split(page.id):
+                continue
+            first = _first_step(pages, bridge)
+            if first is not None:
+                yield from _second_hops(pages, bridge, first, random)
+
+
+def _second_hops(pages: _Pages, bridge: _Blank, first: dict[str, str], random: Random) -> Iterator[Task]:
+    """Questions that need the name of `bridge` and then a name on its page."""
+    assert bridge.target is not None
+    page = pages.documents[bridge.target]
+    for sentence in _shuffled(_sentences(page), random):
+        for blank in _blanks(pages, page, sentence, random):
+            if _mentions(f"{bridge.page.title}\n{bridge.page.text}", blank.name):
+                continue
+            for clause in _clauses(blank, bridge.name):
+                question = f"First find the missing name: {bridge.question} Then fill in the blank about {_ENTITY}: {clause} {BLANK}"
+                query = " ".join([bridge.name, *clause.removeprefix(f"{_ENTITY} ").removeprefix("... ").split()[-3:]])
+                if _told(question, blank.name) or pages.finds(clause, page.id) or pages.finds(question, page.id):
+                    continue
+                if pages.finds(query, page.id):
+                    second = {"query": query, "quote": blank.quote, "document": page.title}
+                    yield _task(pages, question, blank.name, [bridge.page.id, page.id], [first, second])
+                    break
+
+
+def _clauses(blank: _Blank, subject: str) -> Iterator[str]:
+    """What stands before a blank, with the page's subject called "that entity", from long to short.
+
+    Not yielded: what names the subject or stands twice on the page, because then two names fill the blank.
+    """
+    before = blank.before.strip()
+    for name in sorted({blank.page.title, _TAG.sub("", blank.page.title), subject}, key=len, reverse=True):
+        before = re.sub(rf"(?:\b[Tt]he )?(?<!\w){re.escape(name)}(?!\w)", _ENTITY, before)
+    before = re.sub(r"\s*\([^()]*\)", "", _SUBJECT.sub(_ENTITY, before, count=1))
+    _, entity, told = before.rpartition(_ENTITY)
+    words = told.split()
+    most, fewest = _CLAUSE_WORDS
+    for count in range(min(most, len(words)), min(fewest, len(words)) - 1, -1):
+        tail = " ".join(words[len(words) - count :])
+        clause = f"{_ENTITY} {tail}" if count == len(words) else f"{_ENTITY} ... {tail}"
+        once = blank.page.text.count(tail) == 1
+        if entity and once and analyse(tail) and not _ODD.search(tail) and not _told(clause, f"{blank.page.title} {subject}"):
+            yield clause
+
+
+def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
+    """How to find the page of a blank, or None if its sentence does not lead there or tells the name."""
+    rest = f"{blank.before} {blank.after}"
+    if len(set(analyse(rest))) < _FEWEST_TERMS or _told(rest, blank.name) or not pages.finds(rest, blank.page.id):
+        return None
+    windows = [window for part in (blank.before, blank.after) for window in _windows(part)]
+    windows.sort(key=lambda window: (_ODD.search(window) is None, pages.rarity(window)), reverse=True)
+    for window in windows[:_QUERY_TRIES]:
+        if pages.finds(window, blank.page.id):
+            return {"query": window, "quote": blank.quote, "document": blank.page.title}
+    return None
+
+
+def _windows(text: str) -> list[str]:
+    """Verbatim runs of three to six words that begin and end with words that are searched for."""
+    words = [match for match in _WORD.finditer(text)]
+    telling = [bool(analyse(word[0])) for word in words]
+    return [
+        text[words[i].start() : words[i + size - 1].end()]
+        for size in _QUERY_WORDS
+        for i in range(len(words) - size + 1)
+        if telling[i] and telling[i + size - 1]
+    ]
+
+
+def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> list[_Blank]:
+    """Names of a sentence that may be asked for: titles of other pages, then link texts, then capitalised runs."""
+    titles, links, runs = [], [], []
+    for start, end, name in _linked(sentence):
+        links.append(_Blank(page, sentence, start, end, name, pages.titles.get(name)))
+    words = [match for match in _WORD.finditer(sentence) if not any(b.start <= match.start() < b.end for b in links)]
+    for start, end in _runs(sentence, words):
+        name = sentence[start:end]
+        target = pages.titles.get(name)
+        initial = words[0].start() == start
+        if target is not None and not (initial and " " not in name):
+            titles.append(_Blank(page, sentence, start, end, name, target))
+        elif not initial:
+            runs.append(_Blank(page, sentence, start, end, name, None))
+    groups = (titles + [b for b in links if b.target], [b for b in links if not b.target], runs)
+    found = [blank for group in groups for blank in _shuffled(group, random)]
+    return [b for b in found if b.target != page.id and _worth_asking(pages, b)]
+
+
+def _worth_asking(pages: _Pages, blank: _Blank) -> bool:
+    name = blank.name
+    if not name[:1].isupper() or len(name) < 4 or len(name.split()) > 7 or _told(blank.page.title, name):
+        return False
+    following = re.match(r" ([a-z]+)", blank.after)
+    if _ADJECTIVE.search(blank.before) or (following and following[1] not in _FOLLOWS and analyse(following[1])):
+        return False
+    return " " in name or (name not in _CALENDAR and not pages.common(name))
+
+
+def _runs(sentence: str, words: Sequence[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """Maximal runs of capitalised words, with small words such as `of` between them."""
+    i = 0
+    while i < len(words):
+        if not words[i][0][0].isupper() or words[i][0] in _CALENDAR:
+            i += 1
+            continue
+        last = j = i
+        while j + 1 < len(words) and _joined(sentence, words[j], words[j + 1]):
+            j += 1
+            if words[j][0][0].isupper():
+                last = j
+            elif words[j][0] not in _CONNECTORS:
+                break
+        yield words[i].start(), words[last].end()
+        i = last + 1
+
+
+def _joined(sentence: str, word: re.Match[str], following: re.Match[str]) -> bool:
+    gap = sentence[word.end() : following.start()]
+    # A sentence does not end within a sentence: ". " follows an initial or an abbreviation.
+    return gap in (" ", ". ", " & ")
+
+
+def _linked(sentence: str) -> Iterator[tuple[int, int, str]]:
+    for match in _LINK.finditer(sentence):
+        name = _MARKUP.sub("", match[1] if match[1] is not None else match[2]).strip()
+        if name and not match[0].startswith("!"):
+            yield match.start(), match.end(), name
+
+
+def _sentences(page: Document) -> list[str]:
+    lines = [line.strip() for line in page.text.splitlines()]
+    prose = [sentence for line in lines if line[:1] not in ("#", "|", ">", "") for sentence in sentences(line)]
+    return [sentence for sentence in prose if _WORDS[0] <= len(sentence.split()) <= _WORDS[1] and BLANK not in sentence]
+
+
+def _task(pages: _Pages, question: str, answer: str, evidence: list[str], steps: list[dict[str, str]]) -> Task:
+    digest = hashlib.blake2b(question.encode(), digest_size=6).hexdigest()
+    return Task(
+        id=f"span-{len(evidence)}-{digest}",
+        question=question,
+        answers=(answer,),
+        evidence=tuple(evidence),
+        hops=len(evidence),
+        kind="span",
+        source=pages.source,
+        meta={"steps": steps},
+    )
+
+
+def _plain(text: str) -> str:
+    """Markdown as a reader sees it."""
+    return _MARKUP.sub("", _LINK.sub(lambda match: match[1] if match[1] is not None else match[2], text))
+
+
+def _told(text: str, name: str) -> bool:
+    """Whether a text has a telling word of a name."""
+    return not set(analyse(name)).isdisjoint(analyse(text))
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", _plain(text), flags=re.IGNORECASE) is not None
+
+
+def _shuffled(items: list, random: Random) -> list:
+    return random.sample(items, len(items))
