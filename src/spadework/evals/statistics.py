@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 __all__ = [
     "Difference",
@@ -42,6 +42,12 @@ class Estimate(BaseModel):
     high: float
     n: int
     """Number of questions, not of attempts."""
+
+    @field_validator("low", "high", mode="before")
+    @classmethod
+    def _unbounded(cls, value: object, info: ValidationInfo) -> object:
+        """JSON has no infinity: a bound that does not exist is written as null and read back here."""
+        return value if value is not None else -math.inf if info.field_name == "low" else math.inf
 
     def __str__(self) -> str:
         """For example `0.600 [0.387, 0.781], n=20`."""
@@ -87,17 +93,22 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Estimate:
     return Estimate(mean=share, low=0.0 if successes == 0 else low, high=1.0 if successes == n else high, n=n)
 
 
-def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Estimate:
+def mean_interval(values: Sequence[float], *, amounts: bool = False, level: float = 0.95) -> Estimate:
     """The mean of one value per question, with Student's t; Wilson's interval if every value is 0 or 1.
 
-    A single value that is not 0 or 1 has no interval: its bounds are -inf and inf.
+    A single value that is not a 0/1 score has no interval: its bounds are -inf and inf.
+
+    Args:
+        values: one per question.
+        amounts: the values are counts or costs, so that Wilson's interval is wrong even if all happen to be 0 or 1.
+        level: of the interval.
 
     Raises:
         ValueError: there is no value, or one is not finite.
     """
     x = _column(values)
     n = len(x)
-    if np.isin(x, (0.0, 1.0)).all():
+    if not amounts and np.isin(x, (0.0, 1.0)).all():
         return wilson(float(x.sum()), n, level=level)
     return _t_interval(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf, n, n - 1, level)
 
@@ -134,6 +145,9 @@ def clustered_interval(values: Sequence[float], clusters: Sequence[Hashable], *,
 def paired_difference(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> Difference:
     """Paired t: mean of a - b per question, with interval and two-sided p.
 
+    If all differences are equal there is no spread to estimate: the interval is a point and p is that of flipping signs, 2^(1-n), or 1 if
+    they are all 0.
+
     Args:
         a: one value per question.
         b: the other system's values, of the same questions in the same order.
@@ -145,8 +159,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, level: float = 
     d = _paired(a, b)
     n, mean = len(d), float(d.mean())
     error = float(d.std(ddof=1)) / math.sqrt(n)
-    if error == 0.0:
-        return Difference(mean=mean, low=mean, high=mean, n=n, p=1.0 if mean == 0.0 else 0.0)
+    if error <= 1e-12 * abs(mean):
+        return Difference(mean=mean, low=mean, high=mean, n=n, p=1.0 if mean == 0.0 else 2.0 ** (1 - n))
     interval = _t_interval(mean, error, n, n - 1, level)
     return Difference(mean=mean, low=interval.low, high=interval.high, n=n, p=2 * _t_cdf(-abs(mean) / error, n - 1))
 
@@ -178,8 +192,8 @@ def paired_bootstrap(
     measure = statistic or (lambda x: x.mean(axis=1))
     generator = np.random.default_rng(seed)
     parts = []
-    # Blocks bound the memory at about 64 MB however many questions there are; the stream, and so the result, does not depend on them.
-    block = max(1, 4_000_000 // size)
+    # Blocks bound the memory at a few ten MB however many questions there are.
+    block = max(1, 1_000_000 // size)
     for start in range(0, draws, block):
         rows = generator.integers(0, size, size=(min(block, draws - start), size))
         parts.append(measure(first[rows]) - measure(second[rows]))

@@ -13,7 +13,7 @@ best over several golds counts. No Unicode normal form is applied and no languag
 import re
 import string
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +50,7 @@ def norm_trivia(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_SPACED)).split())
 
 
-def em(prediction: str, golds: str | Sequence[str], *, variant: Literal["squad", "trivia"] = "squad") -> float:
+def em(prediction: str, golds: str | Iterable[str], *, variant: Literal["squad", "trivia"] = "squad") -> float:
     """1 if the prediction equals any gold after normalisation, else 0.
 
     `squad` is the rule of SQuAD, HotpotQA, 2WikiMultihopQA, MuSiQue and Search-R1.
@@ -60,12 +60,12 @@ def em(prediction: str, golds: str | Sequence[str], *, variant: Literal["squad",
     return float(any(said == norm(gold) for gold in _several(golds)))
 
 
-def f1(prediction: str, golds: str | Sequence[str], *, variant: Literal["hotpot", "squad2", "trivia"] = "hotpot") -> float:
+def f1(prediction: str, golds: str | Iterable[str], *, variant: Literal["hotpot", "squad2", "trivia"] = "hotpot") -> float:
     """Best token-overlap F1 over the golds, by one of the three published rules (see the module)."""
     return max((answer_match(prediction, gold, variant=variant).f1 for gold in _several(golds)), default=0.0)
 
 
-def contains(prediction: str, golds: str | Sequence[str]) -> float:
+def contains(prediction: str, golds: str | Iterable[str]) -> float:
     """1 if any gold is a substring of the prediction, both in SQuAD's normal form. Not exact match; never report it as such.
 
     This is Search-R1's `subem`. It is generous: `no` is found inside `know`. One deviation: a gold that is empty after normalisation
@@ -143,7 +143,7 @@ def extract_answer(text: str, *, spans_in_prompt: int = 0) -> str | None:
     return spans[-1].strip() if len(spans) > spans_in_prompt else None
 
 
-def _several(golds: str | Sequence[str]) -> Sequence[str]:
+def _several(golds: str | Iterable[str]) -> Iterable[str]:
     return (golds,) if isinstance(golds, str) else golds
 
 
