@@ -7,7 +7,7 @@ import typer
 
 from spadework.cli.frame import AsJson, NewFolder, command_group, print_result
 
-__all__ = ["app"]
+__all__ = ["app", "build"]
 
 app = command_group("Build corpora from documents.")
 

@@ -10,7 +10,7 @@ from spadework.cli.frame import AsJson, CorpusFolder, DefaultRun, RunFolder, com
 if TYPE_CHECKING:
     from spadework.evals.metrics import ReportCard
 
-__all__ = ["app"]
+__all__ = ["app", "compare", "retrieval"]
 
 app = command_group("Evaluate. `spadework eval RUN` is short for `spadework eval run RUN`.", cls=DefaultRun)
 

@@ -9,7 +9,7 @@ from spadework import __version__
 from spadework.cli import corpus, eval, search, tasks, train, view, world
 from spadework.cli.frame import Root, command_group
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "options"]
 
 app = command_group("Train deep-research agents by reinforcement learning, from a corpus to a researcher that cites its sources.", cls=Root)
 app.command()(train.demo)

@@ -7,7 +7,7 @@ import typer
 
 from spadework.cli.frame import AsJson, CorpusFolder, NewFile, command_group, print_result
 
-__all__ = ["app"]
+__all__ = ["app", "convert", "make", "validate"]
 
 app = command_group("Make, check and convert tasks.")
 

@@ -7,7 +7,7 @@ import typer
 
 from spadework.cli.frame import AsJson, NewFolder, Overrides, command_group, print_result
 
-__all__ = ["app"]
+__all__ = ["app", "build", "serve", "show"]
 
 app = command_group("Generate worlds: corpora with a known knowledge graph behind them.")
 
