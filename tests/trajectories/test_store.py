@@ -77,12 +77,15 @@ def test_files_are_written_whole_and_grow_by_appending(tmp_path: Path) -> None:
     write_records(path, [example(3)])
     assert list(read_records(path)) == [example(3)]
     assert list(tmp_path.iterdir()) == [path]
-    # Columns of zeros are left out, text stays readable.
+    # The format as others read it.
     line = path.read_text(encoding="utf-8")
     assert "Zürich" in line and line.endswith("\n")
-    prompt, generation = json.loads(line)["nodes"]
-    assert {"mask", "logprobs", "entropies"}.isdisjoint(prompt)
-    assert (generation["mask"], generation["logprobs"], "entropies" in generation) == ([True, True], [-0.5, -0.25], False)
+    values = json.loads(line)
+    assert (values["schema"], values["task"]) == (1, {"id": "t", "answers": ["Zürich"]})
+    assert (values["trajectory"]["sample"], values["trajectory"]["status"]) == (3, "completed")
+    prompt, generation = values["trajectory"]["nodes"]
+    assert prompt["messages"] == [{"role": "user", "content": "Where?"}]
+    assert [generation[name] for name in ("token_ids", "mask", "logprobs", "entropies")] == [[3, 4], [True] * 2, [-0.5, -0.25], [0.0, 0.0]]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -98,7 +101,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def broken(**changes: Any) -> str:
-    return json.dumps(encode_record(example()) | changes) + "\n"
+    values = encode_record(example())
+    return json.dumps(values | {"trajectory": values["trajectory"] | changes}) + "\n"
+
+
+SHORT = {"id": 0, "kind": "prompt", "token_ids": [1, 2], "mask": [False], "logprobs": [0.0] * 2, "entropies": [0.0] * 2, "messages": []}
 
 
 @pytest.mark.parametrize(
@@ -106,12 +113,12 @@ def broken(**changes: Any) -> str:
     [
         ("{]\n", r"not JSON \(.*\); delete the line"),
         ("[1]\n", "expected an object, found list"),
-        (broken(schema=2), "schema version 2 is unknown; this version of spadework reads 1"),
+        ('{"schema": 2}\n', "schema version 2 is unknown; this version of spadework reads 1"),
         ("{}\n", "schema version None is unknown"),
         (broken(status="winning"), "not a trajectory: ValueError: 'winning' is not a valid Status"),
         (broken(colour="red"), "not a trajectory: TypeError: .*'colour'"),
-        ('{"schema": 1, "status": "completed"}\n', "not a trajectory: KeyError: 'nodes'"),
-        (broken(nodes=[{"id": 0, "token_ids": [1, 2], "mask": [True], "messages": []}]), "node 0: 1 mask for 2 tokens"),
+        ('{"schema": 1, "trajectory": {}}\n', "not a trajectory: KeyError: 'nodes'"),
+        (broken(nodes=[SHORT]), "node 0: 1 mask for 2 tokens"),
     ],
 )
 def test_a_line_that_can_not_be_read_is_named(tmp_path: Path, line: str, why: str) -> None:

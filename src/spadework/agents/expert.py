@@ -213,5 +213,5 @@ def _namesake_evidence(shown: str, subject: str, relation: str) -> tuple[str, st
 
 
 def _shows(shown: str, quote: str) -> bool:
-    """Whether a quote stands in the text, spaces and line ends apart."""
-    return "".join(quote.split()) in "".join(re.sub(r" \| ", " ", shown).split())
+    """Whether a quote stands in the text, spaces, line ends and the bars between the lines of a snippet apart."""
+    return re.sub(r"\s|\|", "", quote) in re.sub(r"\s|\|", "", shown)

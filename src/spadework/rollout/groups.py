@@ -7,6 +7,8 @@ raised as it is.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from spadework.agents.agent import Agent
 from spadework.core.errors import InputError
@@ -59,20 +61,11 @@ async def rollout(
         twice = next(task.id for i, task in enumerate(tasks) if task.id in {earlier.id for earlier in tasks[:i]})
         raise InputError(f"task '{twice}' stands twice in one rollout; raise num_samples for more attempts at it")
     gate = asyncio.Semaphore(concurrency)
+    run = partial(run_trajectory, agent=agent, engine=engine, renderer=renderer, gateway=gateway, params=params, limits=limits, seed=seed)
 
     async def attempt(task: Task, sample: int) -> Trajectory:
         async with gate:
-            trajectory = await run_trajectory(
-                task,
-                agent=agent,
-                engine=engine,
-                renderer=renderer,
-                gateway=gateway,
-                params=params,
-                limits=limits,
-                seed=seed,
-                sample=sample,
-            )
+            trajectory = await run(task, sample=sample)
         if progress is not None:
             progress(trajectory)
         return trajectory
@@ -88,33 +81,6 @@ async def rollout(
     return [Group(key=task.id, trajectories=list(trajectories[i * num_samples : (i + 1) * num_samples])) for i, task in enumerate(tasks)]
 
 
-def run_rollout(
-    tasks: Sequence[Task],
-    *,
-    num_samples: int,
-    agent: Agent,
-    engine: Engine,
-    renderer: Renderer,
-    gateway: Gateway,
-    params: SamplingParams,
-    limits: Limits,
-    seed: int = 0,
-    concurrency: int = 256,
-    progress: Callable[[Trajectory], None] | None = None,
-) -> list[Group]:
+def run_rollout(tasks: Sequence[Task], **options: Any) -> list[Group]:
     """`rollout` for scripts that are not async themselves; arguments and result are the same."""
-    return asyncio.run(
-        rollout(
-            tasks,
-            num_samples=num_samples,
-            agent=agent,
-            engine=engine,
-            renderer=renderer,
-            gateway=gateway,
-            params=params,
-            limits=limits,
-            seed=seed,
-            concurrency=concurrency,
-            progress=progress,
-        )
-    )
+    return asyncio.run(rollout(tasks, **options))

@@ -1,7 +1,6 @@
 """Trajectories on disk: JSON lines, one trajectory with its task per line, each with the version of the schema.
 
-A record reads back equal to what was written. Columns that are all zero (the log-probabilities of a prompt, entropies that an engine
-does not give) are left out. A version that this code does not know is refused, never guessed at.
+A record reads back equal to what was written. A version that this code does not know is refused, never guessed at.
 
 A file is replaced as a whole (`write_records`) or grows by whole lines (`append_records`); a line torn by a kill is skipped and later
 cut off.
@@ -13,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from spadework.core.errors import InputError
 from spadework.core.events import append_text, write_atomic
 from spadework.core.messages import Message
@@ -24,9 +21,6 @@ __all__ = ["SCHEMA", "Record", "append_records", "decode_record", "encode_record
 
 SCHEMA = 1
 """Version of the format; raised whenever an old reader would misread a new file."""
-
-_COLUMNS = {"mask": False, "logprobs": 0.0, "entropies": 0.0}
-"""Node columns that are left out where they hold this value only."""
 
 
 @dataclass(slots=True)
@@ -42,7 +36,7 @@ def encode_record(record: Record) -> dict[str, Any]:
     """A record as plain JSON values."""
     trajectory = record.trajectory
     values = {name: getattr(trajectory, name) for name in Trajectory.__slots__ if name != "nodes"}
-    return {"schema": SCHEMA, "task": record.task, **values, "nodes": [_encode_node(node) for node in trajectory.nodes]}
+    return {"schema": SCHEMA, "task": record.task, "trajectory": {**values, "nodes": [_encode_node(node) for node in trajectory.nodes]}}
 
 
 def decode_record(values: dict[str, Any]) -> Record:
@@ -54,13 +48,13 @@ def decode_record(values: dict[str, Any]) -> Record:
     version = values.get("schema")
     if version != SCHEMA:
         raise InputError(f"schema version {version!r} is unknown; this version of spadework reads {SCHEMA}")
-    rest = {key: value for key, value in values.items() if key not in ("schema", "task", "nodes", "status")}
     try:
-        trajectory = Trajectory(nodes=[_decode_node(node) for node in values["nodes"]], status=Status(values["status"]), **rest)
-        record = Record(trajectory=trajectory, task=values["task"])
-    except (KeyError, TypeError, AttributeError, ValueError, ValidationError) as error:
+        fields = values["trajectory"]
+        nodes = [_decode_node(node) for node in fields["nodes"]]
+        trajectory = Trajectory(**{**fields, "nodes": nodes, "status": Status(fields["status"])})
+        return Record(trajectory=trajectory, task=values["task"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"not a trajectory: {type(error).__name__}: {' '.join(str(error).split())}") from None
-    return record
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -115,17 +109,13 @@ def _line(record: Record) -> str:
 
 def _encode_node(node: Node) -> dict[str, Any]:
     values = {name: getattr(node, name) for name in Node.__slots__ if name != "messages"}
-    for name, empty in _COLUMNS.items():
-        if all(entry == empty for entry in values[name]):
-            del values[name]
     return {**values, "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in node.messages]}
 
 
 def _decode_node(values: dict[str, Any]) -> Node:
-    count = len(values["token_ids"])
-    columns = {name: values.get(name, [empty] * count) for name, empty in _COLUMNS.items()}
-    for name, column in columns.items():
-        if len(column) != count:
-            raise InputError(f"node {values['id']}: {len(column)} {name} for {count} tokens")
-    messages = tuple(Message.model_validate(message) for message in values["messages"])
-    return Node(**{**values, **columns, "messages": messages})
+    node = Node(**{**values, "messages": tuple(Message.model_validate(message) for message in values["messages"])})
+    count = len(node.token_ids)
+    for name in ("mask", "logprobs", "entropies"):
+        if len(getattr(node, name)) != count:
+            raise InputError(f"node {node.id}: {len(getattr(node, name))} {name} for {count} tokens")
+    return node
