@@ -142,8 +142,10 @@ def test_spans_are_quoted_whatever_their_line_ends() -> None:
         ("", "search Nesh rises"),
         (quote, "answer at Mount Ilb"),
     ]
-    assert brief(SPAN, {"d7": f"# Nesh\n{quote}"}) == [("", "search Nesh rises"), ("", "read d7"), (quote, "answer at Mount Ilb")]
-    assert brief(SPAN, {}, read_first=1.0) == [("", "read d7"), ("", f"answer {UNKNOWN}")]
+    read = [("", "search Nesh rises"), ("", "read d7"), (quote, "answer at Mount Ilb")]
+    assert brief(SPAN, {"Nesh rises": "d7: The Nesh is long.", "d7": f"# Nesh\n{quote}"}) == read
+    # A page that no search has shown is not known to exist.
+    assert brief(SPAN, {"d7": quote}, read_first=1.0) == [("", "search Nesh rises"), ("", f"answer {UNKNOWN}")]
 
 
 @given(st.integers(0, 10_000), st.fixed_dictionaries({name: st.sampled_from([0.0, 0.5, 1.0]) for name in ExpertConfig.model_fields}))

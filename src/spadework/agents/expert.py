@@ -45,9 +45,9 @@ class ExpertConfig(Config):
     namesake: float = Field(default=0.1, ge=0, le=1)
     """Per step: take the fact of another entity with a similar name if the results show one."""
     name_only_query: float = Field(default=0.2, ge=0, le=1)
-    """Per step: search for the name alone; the page has to be read if the results do not show the fact."""
+    """Per step of a world's task: search for the name alone; the page has to be read if the results do not show the fact."""
     read_first: float = Field(default=0.1, ge=0, le=1)
-    """Per step: read the page without a search."""
+    """Per step of a world's task: read the page without a search."""
 
 
 class ExpertEngine(ScriptedEngine):
@@ -164,17 +164,15 @@ def _look_up(
 
 
 def _quote_spans(task: Task, steps: list[dict[str, str]], random: Random, config: ExpertConfig) -> Script:
+    """Spans: the question does not name the page, so a page is read only once a search has shown it."""
     thought = ""
     for step in steps:
         if random.random() < config.wasted_search:
             yield Turn(thought=thought, calls=(_search(random.choice((step["query"], steps[0]["query"]))),))
             thought = ""
-        if random.random() < config.read_first:
-            shown = yield Turn(thought=thought, calls=(_read(step["document"]),))
-        else:
-            shown = yield Turn(thought=thought, calls=(_search(step["query"]),))
-            if not _shows(shown, step["quote"]):
-                shown = yield Turn(calls=(_read(step["document"]),))
+        shown = yield Turn(thought=thought, calls=(_search(step["query"]),))
+        if not _shows(shown, step["quote"]) and step["document"] in shown:
+            shown = yield Turn(calls=(_read(step["document"]),))
         while not _shows(shown, step["quote"]):
             part = _NEXT_PART.search(shown)
             if part is None:
