@@ -65,16 +65,14 @@ class Bm25Index:
             builder = builder.add_text_field(key, tokenizer_name="whole", index_option="basic")
         index = tantivy.Index(builder.build(), path=None if folder is None else str(folder))
         _register(index)
-        writer = index.writer(heap_size=_WRITER_BYTES, num_threads=1)
-        for number, document in enumerate(documents):
-            entry = tantivy.Document()
-            entry.add_unsigned("number", number)
-            entry.add_text("text", f"{document.title}\n" * TITLE_WEIGHT + document.text)
-            entry.add_text("id", document.id)
-            entry.add_text("title", document.title.casefold())
-            writer.add_document(entry)
-        writer.commit()
-        writer.wait_merging_threads()
+        with index.writer(heap_size=_WRITER_BYTES, num_threads=1) as writer:  # commits and joins its threads, or rolls back
+            for number, document in enumerate(documents):
+                entry = tantivy.Document()
+                entry.add_unsigned("number", number)
+                entry.add_text("text", f"{document.title}\n" * TITLE_WEIGHT + document.text)
+                entry.add_text("id", document.id)
+                entry.add_text("title", document.title.casefold())
+                writer.add_document(entry)
         return cls(index)
 
     @classmethod

@@ -172,6 +172,17 @@ def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: Snip
         raise InputError(f"{out}: exists and is not a corpus folder; choose another folder")
     part = out.parent / f"{out.name}.part"
     shutil.rmtree(part, ignore_errors=True)
+    try:
+        _write(read_documents(source) if isinstance(source, Path) else source, part, snippets or SnippetConfig())
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return open_corpus(out)
+
+
+def _write(documents: Iterable[Document], part: Path, snippets: SnippetConfig) -> None:
     (part / "index").mkdir(parents=True)
     digest = hashlib.blake2b(digest_size=16)
     offsets, characters = [0], 0
@@ -181,7 +192,7 @@ def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: Snip
 
         def written() -> Iterator[Document]:
             nonlocal characters
-            for document in read_documents(source) if isinstance(source, Path) else source:
+            for document in documents:
                 if document.id in seen:
                     raise InputError(f"document id '{document.id}' occurs twice; ids must be unique")
                 seen.add(document.id)
@@ -200,13 +211,9 @@ def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: Snip
         characters=characters,
         content_hash=digest.hexdigest(),
         title_weight=TITLE_WEIGHT,
-        snippets=snippets or SnippetConfig(),
+        snippets=snippets,
     )
     (part / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    if out.exists():
-        shutil.rmtree(out)
-    part.rename(out)
-    return open_corpus(out)
 
 
 def open_corpus(folder: Path, *, snippets: SnippetConfig | None = None) -> StoredCorpus:
