@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_serializer, field_validator
 
 __all__ = [
     "Difference",
@@ -48,6 +48,10 @@ class Estimate(BaseModel):
     def _unbounded(cls, value: object, info: ValidationInfo) -> object:
         """JSON has no infinity: a bound that does not exist is written as null and read back here."""
         return value if value is not None else -math.inf if info.field_name == "low" else math.inf
+
+    @field_serializer("low", "high", when_used="json")
+    def _finite(self, value: float) -> float | None:
+        return value if math.isfinite(value) else None
 
     def __str__(self) -> str:
         """For example `0.600 [0.387, 0.781], n=20`."""

@@ -38,4 +38,4 @@ class Economy(RewardTerm):
             return 0.0
         free = task.hops if self.free == "hops" else 0
         paid = max(0.0, trajectory.ledger.get("calls", 0.0) - free)
-        return -min(self.most, self.cost * paid)
+        return 0.0 - min(self.most, self.cost * paid)  # 0.0 and not -0.0 for what is free
