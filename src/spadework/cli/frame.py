@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from typer.core import TyperGroup
 
+from spadework.core.config import Config
 from spadework.core.errors import InputError, SpadeworkError
 from spadework.core.events import json_text
 
@@ -30,6 +32,7 @@ __all__ = [
     "RunFolder",
     "Seed",
     "command_group",
+    "print_recipe",
     "print_result",
 ]
 
@@ -98,6 +101,12 @@ def print_result(value: Any, as_json: bool, text: str) -> None:
         text: the same, for people.
     """
     print(json_text(value) if as_json else text)
+
+
+def print_recipe(recipe: Config, as_json: bool) -> None:
+    """Print a resolved recipe: YAML for people, which can be saved and run again."""
+    values = recipe.model_dump(mode="json")
+    print_result(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
 
 def _say(text: str) -> None:

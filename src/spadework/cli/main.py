@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import corpus, eval, search, tasks, train, view, world
+from spadework.cli import corpus, eval, recipes, search, tasks, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -21,6 +21,7 @@ app.command()(search.search)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(eval.app, name="eval")
 app.command()(view.view)
+app.add_typer(recipes.app, name="recipes")
 
 
 def _version(wanted: bool) -> None:

@@ -2,27 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-import yaml
 
-from spadework.cli.frame import AsJson, DryRun, NewFolder, Overrides, Resume, Seed, print_result
-
-if TYPE_CHECKING:
-    from spadework.training.recipe import Recipe
+from spadework.cli.frame import AsJson, DryRun, Overrides, Resume, Seed, print_recipe, print_result
+from spadework.core.errors import InputError
 
 __all__ = ["demo", "sft", "train"]
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `spadework recipes list`, or a YAML file.")]
+RunOut = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; needed unless --dry-run.")]
 CorpusPath = Annotated[
     Path | None, typer.Option("--corpus", metavar="PATH", help="Learn on these documents instead of a world.", show_default=False)
 ]
 
 
 def demo(
-    out: NewFolder,
     overrides: Overrides = None,
+    out: RunOut = Path("runs/demo"),
     seed: Seed = None,
     corpus: CorpusPath = None,
     resume: Resume = False,
@@ -38,8 +36,8 @@ def demo(
 
 def train(
     recipe: RecipeName,
-    out: NewFolder,
     overrides: Overrides = None,
+    out: RunOut = None,
     seed: Seed = None,
     corpus: CorpusPath = None,
     resume: Resume = False,
@@ -55,8 +53,8 @@ def train(
 
 def sft(
     recipe: RecipeName,
-    out: NewFolder,
     overrides: Overrides = None,
+    out: RunOut = None,
     seed: Seed = None,
     corpus: CorpusPath = None,
     resume: Resume = False,
@@ -67,7 +65,7 @@ def sft(
 
     Example: spadework sft demo --out runs/sft
     """
-    _carry_out(recipe, [*_settings(overrides, seed, corpus), "rl.steps=0"], out, resume, dry_run, as_json)
+    _carry_out(recipe, [*_settings(overrides, seed, corpus), "rl=null"], out, resume, dry_run, as_json)
 
 
 def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None) -> list[str]:
@@ -81,24 +79,21 @@ def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None
     return settings
 
 
-def _carry_out(name: str, settings: list[str], out: Path, resume: bool, dry_run: bool, as_json: bool) -> None:
+def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, dry_run: bool, as_json: bool) -> None:
     from spadework.training.recipe import load_recipe
 
     recipe = load_recipe(name, settings)
     if dry_run:
-        _print_recipe(recipe, as_json)
+        print_recipe(recipe, as_json)
         return
+    if out is None:
+        raise InputError("the run needs a folder; name one with --out DIR")
     from spadework.training.pipeline import run_pipeline
     from spadework.viewer.report import write_report
 
     summary = run_pipeline(recipe, out, resume)
     report = write_report(out)
     print_result(summary, as_json, f"{_table(summary)}\n\n{report}")
-
-
-def _print_recipe(recipe: "Recipe", as_json: bool) -> None:
-    values = recipe.model_dump(mode="json")
-    print_result(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
 
 
 def _table(summary: dict[str, Any]) -> str:
