@@ -68,18 +68,40 @@ def test_shortcuts_and_leaks_are_refused(change) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence",
+    ("bad", "good"),  # what makes the first one bad is the only difference
     [
-        "In January the lighthouse keepers repaired every single lamp along the coast.",  # a month is no name
-        "Mara is a drama about lonely lighthouse keepers shown at many festivals.",  # a first word may be capitalised by chance
-        "The drama about lonely lighthouse keepers is called the Quiet Harbour by all.",  # the page's own title
-        "The drama about lonely lighthouse keepers was shown by a Venezuelan crew there.",  # an adjective
-        "Mara Velt and her sister called Velt filmed lonely lighthouse keepers at night.",  # the rest tells the name
+        (
+            "In January the keepers repaired every single lamp on the coast.",
+            "In Ostrava the keepers repaired every single lamp on the coast.",
+        ),
+        (
+            "Mara is a drama about lonely keepers shown at many festivals.",
+            "Here, Mara is a drama about lonely keepers shown at many festivals.",
+        ),
+        ("The drama about lonely keepers is called Quiet Harbour by all.", "The drama about lonely keepers is called Silent Bay by all."),
+        (
+            "The drama about lonely keepers was shown by a Venezuelan there.",
+            "The drama about lonely keepers was shown by the Venezuelan there.",
+        ),
+        (
+            "It was the Venezuelan crew that filmed the lonely lighthouse keepers at night.",
+            "It was the Venezuelan that filmed the lonely lighthouse keepers at night.",
+        ),
+        (
+            "Mara Velt and her sister, Velt, filmed lonely keepers at night.",
+            "Mara Velt and her sister, Sonja, filmed lonely keepers at night.",
+        ),
+        ("The lonely keepers of Ostrava.", "The lonely keepers of Ostrava, who filmed every lamp on the coast."),
     ],
+    ids=["month", "first word", "own title", "after an article", "before a noun", "told by the rest", "too short"],
 )
-def test_what_is_no_question(sentence: str) -> None:
-    page = Document(id=A, title="The Quiet Harbour", text=sentence)
-    assert list(span_tasks(MemoryCorpus([page, *PAGES[2:]]), seed=0, split="train", hops=1)) == []
+def test_what_is_no_question(bad: str, good: str) -> None:
+    def questions(sentence: str) -> list[str]:
+        page = Document(id=A, title="The Quiet Harbour", text=sentence)
+        return [task.question for task in span_tasks(MemoryCorpus([page, *PAGES[2:]]), seed=0, split="train", hops=1)]
+
+    assert questions(bad) == []
+    assert len(questions(good)) == 1
 
 
 def test_markdown_links_name_their_page() -> None:

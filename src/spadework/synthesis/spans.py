@@ -290,9 +290,11 @@ def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> lis
         links.append(_Blank(page, sentence, start, end, name, pages.titles.get(name)))
     words = [match for match in _WORD.finditer(sentence) if not any(b.start <= match.start() < b.end for b in links)]
     for start, end in _runs(sentence, words):
+        initial = words[0].start() == start
+        if initial and sentence[start:end] not in pages.titles and not analyse(words[0][0]) and end > words[0].end():
+            start, initial = words[1].start(), False  # "In Ostrava": the first word only begins the sentence
         name = sentence[start:end]
         target = pages.titles.get(name)
-        initial = words[0].start() == start
         if target is not None and not (initial and " " not in name):
             titles.append(_Blank(page, sentence, start, end, name, target))
         elif not initial:
