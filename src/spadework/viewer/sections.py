@@ -74,7 +74,7 @@ def _numbers(summary: str, header: list[str], rows: list[list[Html | str]]) -> H
 def facts(run: Contents) -> Html:
     """Run, seed, time, memory, model, world, machine: what a reader asks first. Unknown facts are left out."""
     summary, manifest = run.summary, run.manifest
-    world, machine = summary.get("world") or {}, summary.get("machine") or manifest
+    world, machine = summary.get("world") or {}, manifest | (summary.get("machine") or {})
     model = summary.get("model") or manifest.get("model") or {}
     pairs: list[tuple[str, Html | str | None]] = [("Run", run.name)]
     seed = summary.get("seed", (manifest.get("seeds") or {}).get("run"))
