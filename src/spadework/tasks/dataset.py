@@ -1,9 +1,9 @@
 """Task files: jsonl with one task per line, and verl's parquet rows. Both give back exactly what was written.
 
 A verl row is `data_source, prompt, ability, reward_model, extra_info` as its rule-based rewards expect; ours keeps the whole task in
-`extra_info` (`meta` as JSON text, because parquet has no free-form mappings). Foreign rows are read too: Search-R1's parquet (`target` a list
-or one text, with or without `question` and `golden_answers`) and question files `{id, question, answers or golden_answers, gold_ids}`. They
-get the kind `qa`, and what a question file has beyond that goes to `meta`.
+`extra_info` (`meta` as JSON text, because parquet has no free-form mappings). Foreign rows are read too: Search-R1's parquet (`target` a
+list or one text, with or without `question` and `golden_answers`) and question files `{id, question, answers or golden_answers, gold_ids}`.
+They get the kind `qa`, and what a question file has beyond that goes to `meta`.
 """
 
 import json
