@@ -9,7 +9,7 @@ import errno
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -26,11 +26,15 @@ __all__ = [
     "DryRun",
     "NewFile",
     "NewFolder",
+    "OtherCorpus",
     "Overrides",
     "Resume",
     "Root",
     "RunFolder",
+    "RunOption",
     "Seed",
+    "Stage",
+    "StageOption",
     "command_group",
     "print_recipe",
     "print_result",
@@ -43,12 +47,22 @@ CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A f
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
 NewFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")]
+OtherCorpus = Annotated[
+    Path | None,
+    typer.Option("--corpus", metavar="DIR", help="Search in this corpus folder, not the run's held-out pages.", show_default=False),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="A.B=C", help="Settings by dotted key, for example rl.steps=20.", show_default=False)
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of a run.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything.", show_default=False)]
+
+Stage = Literal["reading", "sft", "rl"]
+StageOption = Annotated[
+    Stage | None, typer.Option("--stage", help="The policy after this stage; the last one if not given.", show_default=False)
+]
 
 
 class Root(TyperGroup):

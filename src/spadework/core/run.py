@@ -31,7 +31,17 @@ from spadework.core.events import append_event, disk_errors, read_events, read_j
 
 __all__ = ["Run", "peak_rss_bytes"]
 
-_LAYOUT = {"recipe.yaml", "manifest.json", "events.jsonl", "trajectories", "checkpoints", "summary.json", "report.html", "tape"}
+_LAYOUT = {
+    "recipe.yaml",
+    "manifest.json",
+    "events.jsonl",
+    "trajectories",
+    "checkpoints",
+    "summary.json",
+    "report.html",
+    "evals",
+    "tokenizer",
+}
 
 
 class Run:

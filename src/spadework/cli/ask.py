@@ -1,0 +1,61 @@
+"""`spadework ask`: put a question to a trained agent."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spadework.cli.frame import AsJson, OtherCorpus, RunOption, StageOption, print_result
+
+if TYPE_CHECKING:
+    from spadework.trajectories.tree import Trajectory
+
+__all__ = ["ask"]
+
+
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In the words of the tasks that it learned from.")],
+    run: RunOption,
+    stage: StageOption = None,
+    corpus: OtherCorpus = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question, and list the pages that the agent was shown on the way.
+
+    Ends with exit code 1 if the agent gives no answer.
+
+    Example: spadework ask "What is the mayor of Kedun?" --run runs/demo
+    """
+    result = asyncio.run(_answer(question, run, stage, corpus))
+    lines = [result["answer"] or f"no answer: {result['error']}"]
+    lines += ["", "pages shown:", *(f"  [{page['id']}] {page['title']}" for page in result["pages"])] if result["pages"] else []
+    print_result(result, as_json, "\n".join(lines))
+    if result["answer"] is None:
+        raise typer.Exit(1)
+
+
+async def _answer(question: str, run: Path, stage: str | None, corpus: Path | None) -> dict[str, Any]:
+    from spadework.cli.trained import load_trained
+    from spadework.engines.engine import SamplingParams
+    from spadework.tasks.task import Task
+
+    trained = await load_trained(run, stage=stage, corpus=corpus)
+    # Nothing scores this task, so its gold answer is never read.
+    task = Task(id="ask", question=question, answers=("unknown",))
+    params = SamplingParams(temperature=0.0, max_tokens=trained.recipe.eval.max_tokens)
+    [group] = await trained.environment.rollout([task], trained.engine, params)
+    [trajectory] = group
+    titles = {key: document.title for key in _shown(trajectory) if (document := trained.environment.corpus.get(key))}
+    return {
+        "answer": trajectory.answer,
+        "status": trajectory.status.value,
+        "error": trajectory.error,
+        "pages": [{"id": key, "title": title} for key, title in titles.items()],
+        "ledger": trajectory.ledger,
+    }
+
+
+def _shown(trajectory: "Trajectory") -> list[str]:
+    """Ids of the documents on the path, in the order in which they were shown."""
+    return list(dict.fromkeys(key for node in trajectory.nodes for key in node.meta.get("documents", ())))
