@@ -22,7 +22,7 @@ def with_gain(contents: Contents, gain: dict[str, Any] | None) -> str:
 def test_a_gain_above_zero_is_called_a_gain(contents: Contents) -> None:
     text = with_gain(contents, {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 50})
     assert text.startswith(
-        "Reinforcement learning raised success from 45% to 64% of held-out questions: a paired gain of +20.0 [+10.0, +30.0]"
+        "Reinforcement learning raised success from 55% to 75% of held-out questions: a paired gain of +20.0 [+10.0, +30.0]"
     )
     assert "(n = 50)" in text and "1.97 [1.84, 2.10] tool calls instead of 2.94" in text
 

@@ -88,9 +88,10 @@ def test_ids_are_unique_and_links_lead_somewhere(run: Path, token_text: Callable
 
 def test_every_section_says_its_numbers(run: Path, token_text: Callable[[int], str]) -> None:
     text = " ".join(Page(report(run, token_text)).text.split())  # no-break spaces become plain ones
-    assert "Reinforcement learning raised success from 45 % to 64 %" in text
-    assert "+18.5 [+13.9, +23.1]" in text
-    assert "never trained on" in text
+    assert "Reinforcement learning raised success from 55 % to 75 %" in text
+    assert "+19.7 [+14.5, +24.9]" in text
+    assert "4 hops never trained on" in text
+    assert "Trained hops" in text and "no overall mean includes them" in text, "300 questions are those of 1 to 3 hops"
     assert "spadework demo --out runs/demo --seed 7" in text
     for words in (
         "Calls per question",
@@ -104,6 +105,16 @@ def test_every_section_says_its_numbers(run: Path, token_text: Callable[[int], s
         assert words in text
 
 
+def test_a_mean_over_all_hops_is_called_that(fake: ModuleType, tmp_path: Path) -> None:
+    fake.write_fake_run(tmp_path, tasks=4)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    for stage in summary["stages"].values():
+        stage["success"]["n"] = 400
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    text = Page(report(tmp_path)).text
+    assert "All questions" in text and "no overall mean" not in text
+
+
 def test_the_same_folder_gives_the_same_bytes(run: Path, token_text: Callable[[int], str]) -> None:
     assert render(read_contents(run), token_text) == render(read_contents(run), token_text)
 
@@ -114,7 +125,7 @@ def test_markup_from_a_run_stays_text(run: Path, tmp_path: Path) -> None:
     for name in ("eval-sft", "eval-rl", "rl-last"):
         write_records(path / "trajectories" / f"{name}.jsonl", [hostile_record("a", PAYLOAD), hostile_record(PAYLOAD, PAYLOAD)])
     summary = json.loads((path / "summary.json").read_text())
-    summary |= {"name": PAYLOAD, "world": {"hash": PAYLOAD, PAYLOAD: PAYLOAD}, "seed": PAYLOAD}
+    summary |= {"name": PAYLOAD, "data": {"test_world": PAYLOAD, PAYLOAD: PAYLOAD}, "seed": PAYLOAD}
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "recipe.yaml").write_text(f"name: {json.dumps(PAYLOAD)}\n")
     manifest = json.loads((path / "manifest.json").read_text()) | {"command": PAYLOAD}

@@ -19,6 +19,7 @@ __all__ = [
     "duration",
     "finite",
     "interval",
+    "magnitude",
     "number",
     "percent",
     "points",
@@ -93,6 +94,12 @@ def bracketed(value: Interval | None, show: Any, *, n: bool = False) -> Html:
 def thousands(value: float) -> Html:
     """An integer with thin spaces between groups of three digits."""
     return raw(f"{round(value):,}".replace(",", "&#8239;").replace("-", "&minus;"))
+
+
+def magnitude(value: float) -> str:
+    """Two digits of a large count: 1930000 -> 1.9M."""
+    size, unit = next(((10.0**power, unit) for power, unit in ((9, "B"), (6, "M"), (3, "k")) if value >= 10**power), (1.0, ""))
+    return f"{value / size:.2g}{unit}" if value / size < 100 else f"{value / size:.0f}{unit}"
 
 
 def compact(value: float) -> str:

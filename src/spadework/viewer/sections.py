@@ -16,7 +16,20 @@ from spadework.viewer.charts import Row, curve_chart, interval_plot, nice_ticks
 from spadework.viewer.contents import STAGES, Contents
 from spadework.viewer.curves import learning_curves
 from spadework.viewer.examples import CHANGES, Pair, choose, pair_up
-from spadework.viewer.figures import DASH, Interval, bracketed, byte_size, duration, finite, interval, number, percent, points, thousands
+from spadework.viewer.figures import (
+    DASH,
+    Interval,
+    bracketed,
+    byte_size,
+    duration,
+    finite,
+    interval,
+    magnitude,
+    number,
+    percent,
+    points,
+    thousands,
+)
 from spadework.viewer.headline import before_after
 from spadework.viewer.markup import Html, el, join, raw
 from spadework.viewer.tokens import script_json, token_data
@@ -74,32 +87,23 @@ def _numbers(summary: str, header: list[str], rows: list[list[Html | str]]) -> H
 def facts(run: Contents) -> Html:
     """Run, seed, time, memory, model, world, machine: what a reader asks first. Unknown facts are left out."""
     summary, manifest = run.summary, run.manifest
-    world, machine = summary.get("world") or {}, manifest | (summary.get("machine") or {})
-    model = summary.get("model") or manifest.get("model") or {}
-    pairs: list[tuple[str, Html | str | None]] = [("Run", run.name)]
+    data = summary.get("data") or {}
     seed = summary.get("seed", (manifest.get("seeds") or {}).get("run"))
-    pairs.append(("Seed", None if seed is None else str(seed)))
-    seconds, memory = finite(summary.get("seconds")), finite(summary.get("peak_rss_bytes"))
-    pairs.append(("Time", None if seconds is None else duration(seconds)))
-    pairs.append(("Peak memory", None if memory is None else byte_size(memory)))
-    size = finite(model.get("parameters"))
-    pairs.append(
-        (
-            "Policy",
-            None
-            if size is None
-            else join(f"{size / 1e6:.2g}" if size < 1e9 else f"{size / 1e9:.2g}", "M" if size < 1e9 else "B", " parameters"),
-        )
-    )
-    tokens = sum(finite(stage.get("tokens")) or 0 for stage in run.stages.values())
-    pairs.append(("Tokens", join(f"{tokens / 1e6:.1f}", raw("&nbsp;M")) if tokens else None))
-    pages = finite(world.get("pages"))
-    pairs.append(("Corpus", None if pages is None else join(thousands(pages), " pages")))
-    code = next((str(value) for key, value in world.items() if "hash" in key), None)
-    pairs.append(("World", el("code", code[:12]) if code else None))
-    cores = finite(machine.get("cpu_count", machine.get("cores")))
-    pairs.append(("Machine", None if cores is None else f"{cores:.0f} CPU cores"))
-    return el("dl", [el("div", el("dt", label), el("dd", value)) for label, value in pairs if value is not None], class_="facts")
+    tokens = sum(finite(stage.get("trained_tokens")) or 0 for stage in run.stages.values())
+    world = data.get("test_world") or next((value for value in data.values() if isinstance(value, str)), None)
+    known: list[tuple[str, Any, Callable[[Any], Html | str]]] = [
+        ("Run", run.name, str),
+        ("Seed", seed, str),
+        ("Time", finite(summary.get("seconds")), duration),
+        ("Peak memory", finite(summary.get("peak_rss_bytes")), byte_size),
+        ("Policy", finite(summary.get("parameters")), lambda size: join(magnitude(size), " parameters")),
+        ("Trained on", tokens or None, lambda count: join(magnitude(count), " tokens")),
+        ("Held-out corpus", finite(data.get("pages_test")), lambda pages: join(thousands(pages), " pages")),
+        ("Held-out world", world, lambda code: el("code", str(code)[:12])),
+        ("Machine", finite(manifest.get("cpu_count")), lambda cores: f"{cores:.0f} CPU cores"),
+    ]
+    pairs = [el("div", el("dt", label), el("dd", show(value))) for label, value, show in known if value is not None]
+    return el("dl", pairs, class_="facts")
 
 
 def tiles(run: Contents) -> Html | None:
@@ -141,21 +145,35 @@ def hop_section(run: Contents) -> Html:
     unseen = {str(hops) for hops in (run.recipe.get("eval") or {}).get("unseen_hops") or ()}
     by_hops = {name: stage.get("success_by_hops") or {} for name, stage in stages.items()}
     hops = sorted({str(key) for values in by_hops.values() for key in values}, key=lambda key: (len(key), key))
-    panels = [_success_panel("All questions", None, {name: interval(stage.get("success")) for name, stage in stages.items()}, wide=True)]
+    total, apart = _coverage(run, unseen)
+    panels = [_success_panel(total, None, {name: interval(stage.get("success")) for name, stage in stages.items()}, wide=True)]
     for key in hops:
         note = "never trained on" if key in unseen else None
         panels.append(_success_panel(_hop_name(key), note, {name: interval(values.get(key)) for name, values in by_hops.items()}))
-    groups = ["All questions", *map(_hop_name, hops)]
+    groups = [total, *map(_hop_name, hops)]
     table = []
     for name, stage in stages.items():
         values = [interval(stage.get("success")), *(interval(by_hops[name].get(key)) for key in hops)]
         table.append([_SHORT[name], *(bracketed(value, percent, n=True) for value in values)])
     lead = (
         "Share of held-out questions answered exactly. Dots are means, lines 95 % intervals. "
-        "One hop is one page that must be looked up before the next."
+        f"One hop is one page that must be looked up before the next.{apart}"
     )
     body = el("div", panels, class_="panels")
-    return section("success", "Success", lead, body, _gain(run, hops, unseen), _numbers("Success as a table", ["Stage", *groups], table))
+    return section(
+        "success", "Success", lead, body, _gain(run, total, hops, unseen), _numbers("Success as a table", ["Stage", *groups], table)
+    )
+
+
+def _coverage(run: Contents, unseen: set[str]) -> tuple[str, str]:
+    """Whether a stage's overall success leaves out the hops that no stage trained on, judged by its n; and a sentence that says so."""
+    for stage in run.stages.values():
+        counts = {str(key): finite((value or {}).get("n")) or 0 for key, value in (stage.get("success_by_hops") or {}).items()}
+        total = interval(stage.get("success"))
+        if total is not None and unseen & counts.keys() and total.n == sum(n for key, n in counts.items() if key not in unseen):
+            names = " and ".join(_hop_name(key) for key in sorted(unseen & counts.keys()))
+            return "Trained hops", f" Questions of {names} were never trained on: they stand apart, and no overall mean includes them."
+    return "All questions", ""
 
 
 def _hop_name(key: str) -> str:
@@ -172,12 +190,12 @@ def _success_panel(title: str, note: str | None, values: Mapping[str, Interval |
     return el("div", heading, plot, class_="panel all" if wide else "panel")
 
 
-def _gain(run: Contents, hops: list[str], unseen: set[str]) -> Html | None:
+def _gain(run: Contents, label: str, hops: list[str], unseen: set[str]) -> Html:
     total = interval(run.summary.get("gain"))
     if total is None:
         return _missing("There is no paired gain: it needs a stage before RL and an RL stage.")
     by_hops = run.summary.get("gain_by_hops") or {}
-    rows = [Row("All", "gain", total)] + [Row(_hop_name(key), "gain", interval(by_hops[key])) for key in hops if key in by_hops]
+    rows = [Row(label, "gain", total)] + [Row(_hop_name(key), "gain", interval(by_hops[key])) for key in hops if key in by_hops]
     ends = [end for row in rows if row.value for end in (row.value.low, row.value.high, row.value.mean) if end is not None]
     ticks = nice_ticks(min(0.0, *ends), max(0.0, *ends), 5)
     plot = interval_plot(rows, show=points, ticks=ticks, tick_text=lambda t: points(t, 0), zero=True)
@@ -332,7 +350,7 @@ def token_section(run: Contents, decode: Callable[[int], str]) -> Html:
 
 def recipe_section(run: Contents) -> Html:
     """How to repeat the run, folded."""
-    command = run.manifest.get("command") or run.summary.get("command")
+    command = run.manifest.get("command")
     if isinstance(command, list):
         command = " ".join(map(str, command))
     how = (
@@ -347,7 +365,7 @@ def recipe_section(run: Contents) -> Html:
     ]
     spent = []
     for name, stage in run.stages.items():
-        seconds, tokens = finite(stage.get("seconds")), finite(stage.get("tokens"))
+        seconds, tokens = finite(stage.get("seconds")), finite(stage.get("trained_tokens"))
         spent.append([_SHORT[name], DASH if seconds is None else duration(seconds), DASH if tokens is None else thousands(tokens)])
     parts = [
         el("details", el("summary", "Command"), how, class_="numbers"),
@@ -357,7 +375,7 @@ def recipe_section(run: Contents) -> Html:
             el("pre", el("code", yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True)), tabindex=0),
             class_="numbers",
         ),
-        _numbers("Time and tokens by stage", ["Stage", "Time", "Tokens"], spent) if spent else None,
+        _numbers("Time and training tokens by stage", ["Stage", "Time", "Tokens"], spent) if spent else None,
         _numbers("World, machine and versions", ["Fact", "Value"], rows) if rows else None,
     ]
     return section("recipe", "Repeat this run", "Same recipe, same seed, same machine: the same tasks, trajectories and weights.", *parts)
