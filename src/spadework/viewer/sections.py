@@ -184,7 +184,7 @@ def _success_panel(title: str, note: str | None, values: Mapping[str, Interval |
     known = [value for value in values.values() if value is not None]
     sizes = {value.n for value in known if value.n is not None}
     count = join(raw("n&nbsp;=&nbsp;"), max(sizes)) if sizes else None
-    heading = el("h3", title, el("em", note) if note else None, el("span", count, class_="unit") if count else None)
+    heading = el("h3", title, el("em", " ", note) if note else None, el("span", count, class_="unit") if count else None)
     rows = [Row(_SHORT[name], name, value) for name, value in values.items()]
     plot = interval_plot(rows, show=percent, ticks=_SHARES, tick_text=lambda t: f"{100 * t:.0f}") if known else _missing("not measured")
     return el("div", heading, plot, class_="panel all" if wide else "panel")
