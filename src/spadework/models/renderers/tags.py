@@ -6,7 +6,7 @@ r"""Tags in one assistant message, as Search-R1 writes them (arXiv 2503.09516).
     <think> ...</think><answer> ...</answer>        sampled; the turn is over at the closing tag, no <|im_end|> is written
 
 Every tool with a single string argument has a tag of its name. Where the vocabulary has the tags as tokens, each is one token; elsewhere
-they are plain text, and a tag that is written in a question or a page is broken up there ("< /information>") so that the policy is not
+they are plain text, and a tag that is written in a question or a page is disarmed there (`[/information]`) so that the policy is not
 fooled either. The harness never is: `parse` reads sampled tokens only. One action per turn; `hermes.py` has several calls at once.
 """
 
@@ -73,24 +73,17 @@ class TagsRenderer:
     def __init__(
         self, tokenizer: PreTrainedTokenizerFast, *, tools: Sequence[Mapping[str, Any]] = DEFAULT_TOOLS, instruction: str | None = ""
     ) -> None:
-        self._codec = Codec(tokenizer)
-        self._start, self._end = self._codec.required("<|im_start|>"), self._codec.required("<|im_end|>")
         self._arguments = {_function(tool)["name"]: _single_argument(tool) for tool in tools}
         actions = [*self._arguments, "answer"]
         tags = ["think", *actions, "information"]
-        self._tag = re.compile(rf"<(/?)({'|'.join(map(re.escape, tags))})>")
-        self._pieces: dict[str, Piece] = {
-            text: text if (token := self._codec.token(text)) is None else token for tag in tags for text in (f"<{tag}>", f"</{tag}>")
-        }
-        self._spelled = re.compile("|".join(re.escape(text) for text, piece in self._pieces.items() if text == piece) or r"(?!)")
+        self._codec = Codec(tokenizer, tags)
+        self._tag = re.compile(rf"<(/?)({'|'.join(tags)})>")
         self._choices = " or ".join(actions)
-        closings = [self._pieces[f"</{tag}>"] for tag in actions]
+        closings = [self._codec.mark(f"</{tag}>") for tag in actions]
         self.stop: tuple[str, ...] = tuple(piece for piece in closings if isinstance(piece, str))
-        padding = [tokenizer.pad_token_id] if tokenizer.pad_token_id is not None else []
-        self._endings = frozenset([self._end, *padding])
-        self.stop_token_ids: tuple[int, ...] = (*(piece for piece in closings if isinstance(piece, int)), *sorted(self._endings))
+        tokens = (piece for piece in closings if isinstance(piece, int))
+        self.stop_token_ids: tuple[int, ...] = (*tokens, *sorted(self._codec.endings))
         self._instruction = self._codec.marks(_explain(tools) if instruction is None else instruction)
-        self._opening: list[Piece] = [self._end, "\n", self._start, "assistant\n"]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Tokens of the opening messages, up to where the policy starts to write.
@@ -107,21 +100,22 @@ class TagsRenderer:
         first = next((index for index, message in enumerate(messages) if message.role == "user"), None)
         if first is None:
             raise InputError("a prompt needs a user message")
-        pieces: list[Piece] = []
+        ids: list[int] = []
         for index, message in enumerate(messages):
-            if message.role in ("system", "user"):
-                if index > first:
-                    pieces += [self._end, "\n"]
-                text = message.content if message.role == "system" else self._plain(message.content)
-                instruction = self._instruction if index == first else []
-                pieces += [self._start, f"{message.role}\n", *instruction, text]
-                pieces += self._opening if index >= first else [self._end, "\n"]
-            elif message.role == "tool":
-                pieces += self._information(message.content)
-            else:
+            pieces: list[Piece]
+            if message.role == "tool":
+                pieces = self._information(message.content)
+            elif message.role == "assistant":
                 turn = message.turn
-                pieces += self._turn(turn) if turn is not None and turn.error is None else [self._plain(message.content)]
-        return self._codec.encode(pieces)
+                pieces = self._turn(turn) if turn is not None and turn.error is None else [self._codec.foreign(message.content)]
+            elif index < first:
+                pieces = [self._codec.start, f"{message.role}\n{message.content}", self._codec.end, "\n"]
+            elif index == first:
+                pieces = [self._codec.start, "user\n", *self._instruction, self._codec.foreign(message.content), *self._opening()]
+            else:
+                pieces = [self._codec.end, "\n", *self._message(message)]
+            ids += self._codec.encode(pieces)
+        return ids
 
     def extend(self, turn_ids: Sequence[int], messages: Sequence[Message]) -> list[int]:
         """Tokens that follow a sampled turn: results as information, a user message as a new message.
@@ -137,24 +131,24 @@ class TagsRenderer:
                 raise InputError("a well-formed turn is extended by messages, and there are none")
             messages = [Message(role="tool", content=error)]
         last = turn_ids[-1] if turn_ids else None
-        writing = last not in self._endings
-        pieces: list[Piece] = self._closing(turn_ids) if writing else []
+        writing = last not in self._codec.endings
+        ids = self._codec.encode(self._closing(turn_ids)) if writing else []
         for message in messages:
-            body = self._information(message.content) if message.role == "tool" else [self._plain(message.content)]
             if writing and message.role == "tool":
-                pieces += body
+                ids += self._codec.encode(self._information(message.content))
                 continue
-            closing = [] if last == self._end and not writing else [self._end]
-            pieces += [*closing, "\n", self._start, "user\n", *body, *self._opening]
+            closing = [self._codec.end] if writing or last != self._codec.end else []
+            ids += self._codec.encode([*closing, "\n", *self._message(message)])
             writing = True
-        return self._codec.encode(pieces)
+        return ids
 
     def parse(self, token_ids: Sequence[int]) -> Turn:
         """What a sampled turn says: thoughts, then one action. A malformed turn has an `error` and no action."""
-        count = len(token_ids)
-        while count and token_ids[count - 1] in self._endings:
-            count -= 1
-        return self._read(self._codec.decode(token_ids[:count]))
+        return self._read(self._codec.decode(self._codec.unended(token_ids)))
+
+    def thought(self, text: str) -> list[int]:
+        """Tokens of a thought by itself, closed."""
+        return self._codec.encode([self._codec.mark("<think>"), spaced(self._codec.foreign(text)), self._codec.mark("</think>")])
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The tokens as text, tags included. For reading only: it is never encoded again."""
@@ -168,17 +162,29 @@ class TagsRenderer:
         """
         return self._codec.encode(self._turn(turn))
 
-    def _plain(self, text: str) -> str:
-        """Text of others, without tags where tags are text."""
-        return self._spelled.sub(lambda match: "< " + match[0][1:], text)
+    def thought(self, text: str) -> list[int]:
+        """Tokens of a thought by itself, closed. Tags in it are disarmed, because it may quote a page."""
+        return self._codec.encode(self._thought(self._codec.foreign(text)))
+
+    def _thought(self, text: str) -> list[Piece]:
+        return [self._codec.mark("<think>"), " " + text.strip(), self._codec.mark("</think>")]
+
+    def _message(self, message: Message) -> list[Piece]:
+        """A message after the first user message that is not the policy's, and the opening of the next."""
+        body = self._information(message.content) if message.role == "tool" else [self._codec.foreign(message.content)]
+        role = "system" if message.role == "system" else "user"
+        return [self._codec.start, f"{role}\n", *body, *self._opening()]
+
+    def _opening(self) -> list[Piece]:
+        return [self._codec.end, "\n", self._codec.start, "assistant\n"]
 
     def _information(self, text: str) -> list[Piece]:
-        return [self._pieces["<information>"], spaced(self._plain(text)), self._pieces["</information>"]]
+        return [self._codec.mark("<information>"), spaced(self._codec.foreign(text)), self._codec.mark("</information>")]
 
     def _closing(self, turn_ids: Sequence[int]) -> list[Piece]:
         """The closing tag of the block that a turn ended in, if it ended in one."""
         tags = self._tag.findall(self._codec.decode(turn_ids))
-        return [self._pieces[f"</{tags[-1][1]}>"]] if tags and not tags[-1][0] else []
+        return [self._codec.mark(f"</{tags[-1][1]}>")] if tags and not tags[-1][0] else []
 
     def _turn(self, turn: Turn) -> list[Piece]:
         if turn.error is not None or len(turn.calls) + (turn.answer is not None) != 1:
@@ -192,9 +198,9 @@ class TagsRenderer:
                 raise InputError(f"not a call that a tag can carry: {call!r}")
         if not text.strip() or self._tag.search(text) or self._tag.search(turn.thought):
             raise InputError(f"a turn with tags needs an action with a text, and no tag in its texts: {turn!r}")
-        thought = turn.thought.strip()
-        pieces: list[Piece] = [self._pieces["<think>"], " " + thought, self._pieces["</think>"]] if thought else []
-        return [*pieces, self._pieces[f"<{tag}>"], " " + text.strip(), self._pieces[f"</{tag}>"]]
+        mark = self._codec.mark
+        pieces = self._thought(turn.thought) if turn.thought.strip() else []
+        return [*pieces, mark(f"<{tag}>"), " " + text.strip(), mark(f"</{tag}>")]
 
     def _read(self, text: str) -> Turn:
         thoughts: list[str] = []
@@ -247,12 +253,13 @@ def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _single_argument(tool: Mapping[str, Any]) -> str:
     function = _function(tool)
-    name, parameters = function["name"], function["parameters"]
+    name, parameters = function["name"], function.get("parameters", {})
+    properties = parameters.get("properties", {})
     if not re.fullmatch(r"[A-Za-z]\w*", name) or name in ("think", "answer", "information"):
         raise ConfigError(f"tool '{name}' cannot have a tag of its name: rename it, or use the hermes renderer")
-    candidates = parameters.get("required") or list(parameters["properties"])
-    if len(candidates) != 1 or parameters["properties"][candidates[0]].get("type") != "string":
-        raise ConfigError(f"tool '{name}' takes more than one string argument, which a tag cannot carry: use the hermes renderer")
+    candidates = parameters.get("required") or list(properties)
+    if len(candidates) != 1 or properties[candidates[0]].get("type") != "string":
+        raise ConfigError(f"tool '{name}' does not take exactly one string, and a tag carries nothing else: use the hermes renderer")
     argument: str = candidates[0]
     return argument
 
