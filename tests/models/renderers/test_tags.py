@@ -151,6 +151,7 @@ def test_errors_have_no_tags() -> None:
     [
         ("<answer> 42</answer>", Turn(answer="42")),
         ("Well. <think>a\nb</think> So:<answer>42</answer><|im_end|>", Turn(thought="Well.\na\nb\nSo:", answer="42")),
+        ("<think> a\n  b\n c\nd</think><answer>x</answer>", Turn(thought="a\n b\nc\nd", answer="x")),
         ("<read>Brin</read>\n", Turn(calls=(ToolCall(name="read", arguments={"title": "Brin"}),))),
         ("<think></think><answer>a < b > c</answer>", Turn(answer="a < b > c")),
     ],

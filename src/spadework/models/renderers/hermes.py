@@ -139,10 +139,6 @@ class HermesRenderer:
         """
         return self._codec.encode([*self._turn(turn), self._codec.end])
 
-    def thought(self, text: str) -> list[int]:
-        """Tokens of a thought by itself, closed."""
-        return self._codec.encode([self._codec.mark("<think>"), f"\n{self._codec.foreign(text)}\n", self._codec.mark("</think>"), "\n\n"])
-
     def text(self, token_ids: Sequence[int]) -> str:
         """The tokens as text, markup included. For reading only: it is never encoded again."""
         return self._codec.decode(token_ids)

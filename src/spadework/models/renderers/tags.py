@@ -146,16 +146,12 @@ class TagsRenderer:
         """What a sampled turn says: thoughts, then one action. A malformed turn has an `error` and no action."""
         return self._read(self._codec.decode(self._codec.unended(token_ids)))
 
-    def thought(self, text: str) -> list[int]:
-        """Tokens of a thought by itself, closed."""
-        return self._codec.encode([self._codec.mark("<think>"), spaced(self._codec.foreign(text)), self._codec.mark("</think>")])
-
     def text(self, token_ids: Sequence[int]) -> str:
         """The tokens as text, tags included. For reading only: it is never encoded again."""
         return self._codec.decode(token_ids)
 
     def write(self, turn: Turn) -> list[int]:
-        """Tokens of a well-formed turn, its stop included. One space follows an opening tag, none stands before a closing one.
+        """Tokens of a well-formed turn, its stop included. Its texts are `spaced`.
 
         Raises:
             InputError: the turn has no action, has several, or contains a tag in its text.
@@ -167,7 +163,7 @@ class TagsRenderer:
         return self._codec.encode(self._thought(self._codec.foreign(text)))
 
     def _thought(self, text: str) -> list[Piece]:
-        return [self._codec.mark("<think>"), " " + text.strip(), self._codec.mark("</think>")]
+        return [self._codec.mark("<think>"), spaced(text), self._codec.mark("</think>")]
 
     def _message(self, message: Message) -> list[Piece]:
         """A message after the first user message that is not the policy's, and the opening of the next."""
@@ -200,7 +196,7 @@ class TagsRenderer:
             raise InputError(f"a turn with tags needs an action with a text, and no tag in its texts: {turn!r}")
         mark = self._codec.mark
         pieces = self._thought(turn.thought) if turn.thought.strip() else []
-        return [*pieces, mark(f"<{tag}>"), " " + text.strip(), mark(f"</{tag}>")]
+        return [*pieces, mark(f"<{tag}>"), spaced(text), mark(f"</{tag}>")]
 
     def _read(self, text: str) -> Turn:
         thoughts: list[str] = []
@@ -209,7 +205,7 @@ class TagsRenderer:
         end = 0
         for match in self._tag.finditer(text):
             slash, tag = match.groups()
-            block = text[end : match.start()].strip()
+            block = text[end : match.start()].strip().replace("\n ", "\n")
             end = match.end()
             if slash and opened != tag:
                 return _failed("nested" if opened else "unopened", tag=opened or tag, inner=tag)
@@ -237,7 +233,7 @@ class TagsRenderer:
 
 
 def spaced(text: str) -> str:
-    """Text with one space at the start of every line, as information is written: a word is the same token there as inside a line."""
+    """Text with one space at the start of every line, as tags enclose it: a word is the same token there as inside a line."""
     return " " + text.strip().replace("\n", "\n ")
 
 
