@@ -47,7 +47,6 @@ def test_tags_are_single_tokens_and_unambiguous(trained: PreTrainedTokenizerFast
 
 
 def test_merges_are_learned_from_the_rest(trained: PreTrainedTokenizerFast) -> None:
-    # " mayor" occurs three times in each text; "Velor" stands once at a line's start, where it is another pre-token, and is a byte string.
     assert trained.tokenize(" mayor of") == ["Ġmayor", "Ġof"]
     assert len(trained) <= 400
 
@@ -67,10 +66,16 @@ def test_a_vocabulary_that_is_too_small_is_refused() -> None:
 
 
 def test_a_full_vocabulary_drops_the_last_merges_and_keeps_the_words() -> None:
-    # A word at a line's start is learned by merges up to "Ondal"; its form with a space still is an entry of its own.
-    tokenizer = train_tokenizer(["Ondal\nOndal\nBrin\nBrin\n"] * 4, vocab_size=281, words=WORDS)
+    # Five merges build " Ondal" for its two longer forms, two more those. There is room for eight entries beside the bytes and the tags:
+    # with " Ondal" merged they would be the 4 merges below it, itself and 4 words; so it goes, a merge more goes, and 3 + 5 stay.
+    tokenizer = train_tokenizer([" Ondals Ondalx"] * 4, vocab_size=281, words=WORDS)
     assert len(tokenizer) == 281
     assert single_token_share(tokenizer, WORDS) == 1.0
+    assert "ĠOndals" not in tokenizer.get_vocab()
+
+
+def test_no_merge_is_spent_on_words() -> None:
+    assert len(train_tokenizer(["Velor Tash\nOndal of Brin, Velor"] * 9, vocab_size=400, words=WORDS)) == 278 + len(["Ġo", "Ġof"])
 
 
 @given(st.text())

@@ -156,4 +156,4 @@ def _without(texts: Iterable[str], words: set[str]) -> Iterator[str]:
     """The texts without the words that are whole anyway, so that no merge is spent on them."""
     parts = {part for word in words for part in word.split()}
     for text in texts:
-        yield re.sub(r" (\w+)", lambda match: "" if match[1] in parts else match[0], text)
+        yield re.sub(r" ?\b(\w+)\b", lambda match: "" if match[1] in parts else match[0], text)
