@@ -49,8 +49,8 @@ def run(
 async def _evaluate(folder: Path, stage: Stage | None, tasks: Path | None, corpus: Path | None, temperature: float) -> "ReportCard":
     from spadework.cli.trained import load_trained
     from spadework.core.errors import InputError
+    from spadework.pipeline.chain import evaluate
     from spadework.tasks.dataset import read_tasks
-    from spadework.training.pipeline import evaluate
 
     if corpus is not None and tasks is None:
         raise InputError("--corpus needs --tasks FILE: the run's own tasks are about its own pages")

@@ -18,7 +18,7 @@ def list_recipes(as_json: AsJson = False) -> None:
     Example: spadework recipes list
     """
     from spadework.core.config import load_yaml
-    from spadework.training.recipe import find_recipes
+    from spadework.pipeline.recipe import find_recipes
 
     found = {name: str(load_yaml(path).get("description", "")) for name, path in sorted(find_recipes().items())}
     width = max(map(len, found), default=0) + 2
@@ -36,6 +36,6 @@ def show(
 
     Example: spadework recipes show demo rl.steps=20
     """
-    from spadework.training.recipe import load_recipe
+    from spadework.pipeline.recipe import load_recipe
 
     print_recipe(load_recipe(name, overrides), as_json)

@@ -80,7 +80,7 @@ def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None
 
 
 def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, dry_run: bool, as_json: bool) -> None:
-    from spadework.training.recipe import load_recipe
+    from spadework.pipeline.recipe import load_recipe
 
     recipe = load_recipe(name, settings)
     if dry_run:
@@ -88,7 +88,7 @@ def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, d
         return
     if out is None:
         raise InputError("the run needs a folder; name one with --out DIR")
-    from spadework.training.pipeline import run_pipeline
+    from spadework.pipeline.chain import run_pipeline
     from spadework.viewer.report import write_report
 
     summary = run_pipeline(recipe, out, resume)

@@ -16,11 +16,11 @@ from spadework.corpus.store import open_corpus
 from spadework.engines.local import LocalEngine
 from spadework.models.checkpoint import load_model, load_tokenizer, parameters
 from spadework.models.renderers.registry import make_renderer
+from spadework.pipeline.chain import make_engine, make_environment
+from spadework.pipeline.data import load_data
+from spadework.pipeline.recipe import Recipe
 from spadework.rollout.environment import Environment
 from spadework.tasks.task import Task
-from spadework.training.data import load_data
-from spadework.training.pipeline import make_engine, make_environment
-from spadework.training.recipe import Recipe
 
 __all__ = ["Trained", "load_trained"]
 

@@ -210,7 +210,9 @@ class LocalEngine:
         flat_positions = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
         columns = flat_positions - np.repeat(starts, lengths)
         members = np.repeat(np.arange(len(batch)), lengths)
-        attend = _Prefill(cache, self._put(rows), self._put(flat_rows), self._put(flat_positions), self._put(members), self._put(columns), starts, ends)
+        attend = _Prefill(
+            cache, self._put(rows), self._put(flat_rows), self._put(flat_positions), self._put(members), self._put(columns), starts, ends
+        )
         hidden = self._forward(cache.tokens[flat_rows, flat_positions], flat_positions, attend)
         cache.valid[rows] = ends
         self._sample(batch, hidden[self._put(lengths.cumsum() - 1)])
@@ -285,7 +287,9 @@ class _Decode:
             every[rows - first] = valid
             valid = every
         kind = cache.keys[0].dtype
-        self._bias = torch.zeros(valid.shape, dtype=kind).masked_fill_(torch.from_numpy(~valid), float("-inf"))[:, None, None].to(rows_B.device)
+        self._bias = (
+            torch.zeros(valid.shape, dtype=kind).masked_fill_(torch.from_numpy(~valid), float("-inf"))[:, None, None].to(rows_B.device)
+        )
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
@@ -310,7 +314,15 @@ class _Prefill:
     """Attention of several new tokens per row, padded to the longest."""
 
     def __init__(
-        self, cache: KVCache, rows_B: Tensor, rows_N: Tensor, positions_N: Tensor, members_N: Tensor, columns_N: Tensor, starts: np.ndarray, ends: np.ndarray
+        self,
+        cache: KVCache,
+        rows_B: Tensor,
+        rows_N: Tensor,
+        positions_N: Tensor,
+        members_N: Tensor,
+        columns_N: Tensor,
+        starts: np.ndarray,
+        ends: np.ndarray,
     ) -> None:
         self._cache, self._rows_B, self._rows, self._positions = cache, rows_B, rows_N, positions_N
         self._members, self._columns = members_N, columns_N

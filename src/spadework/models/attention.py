@@ -1,13 +1,14 @@
 """Block attention over a packed forest: every token attends to itself, to what precedes it in its segment, and to the segment's ancestors.
 
 A prompt that eight trajectories share stands in the pack once, and its keys and values serve all eight. Segments of similar
-length with the same ancestors form a block that is padded, attended to in one call, and gathered back, so the cost is linear in the pack and
-no [N, N] mask is made. The gradient equals that of the unpacked sequences; a test compares them.
+length with the same ancestors form a block, a rectangle with a little padding that is attended to in one call, so the cost is linear in the pack
+and no [N, N] mask is made. The gradient equals that of the unpacked sequences; a test compares them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,23 +16,20 @@ from torch import Tensor
 __all__ = ["Block", "PackedAttention", "Segment", "causal_mask"]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A run of tokens of the pack."""
-
-    start: int
-    length: int
-    parent: int | None = None
-    """Index of the segment whose tokens it continues."""
+Segment = tuple[int, int, int | None]
+"""A run of tokens of the pack: its start, its length, and the index of the segment whose tokens it continues."""
 
 
 @dataclass(slots=True)
 class Block:
-    """Segments that are attended to in one call."""
+    """Segments that are attended to in one call: a rectangle of the padded layout."""
 
-    index_BT: Tensor
-    """Position in the pack of each padded token; 0 where padded."""
+    start: int
+    """Where it begins in the layout."""
+    rows: int
+    width: int
     prefix_P: Tensor | None
+    """Positions of the ancestors' tokens in the layout."""
     mask_TL: Tensor | None
     """May attend, L = P + T; None for plain causal attention."""
 
@@ -42,9 +40,13 @@ def causal_mask(queries: int, prefix: int) -> Tensor:
 
 
 class PackedAttention:
-    """Attention plan of one pack; call it as the `attend` of `decoder.hidden_states`."""
+    """Layout and attention of one pack; call it as the `attend` of `decoder.hidden_states`.
 
-    def __init__(self, segments: Sequence[Segment], device: torch.device | None = None, *, waste: float = 0.25) -> None:
+    The tokens are computed in a padded layout of P >= N places in which every block is a rectangle, so that its queries, keys and values are views:
+    `order` says which token of the pack stands in each place (padding repeats a token), `where` in which place each token stands.
+    """
+
+    def __init__(self, segments: Sequence[Segment], device: torch.device | None = None, *, waste: float = 0.1) -> None:
         """Plan the blocks.
 
         Args:
@@ -53,77 +55,79 @@ class PackedAttention:
             waste: a block may hold this share of padding.
         """
         by_parent: dict[int | None, list[int]] = {}
-        for number, segment in enumerate(segments):
-            by_parent.setdefault(segment.parent, []).append(number)
-        total = sum(segment.length for segment in segments)
-        where = torch.empty(total, dtype=torch.long)
+        depth: list[int] = []
+        for number, (_, length, parent) in enumerate(segments):
+            by_parent.setdefault(parent, []).append(number)
+            depth.append(length + (0 if parent is None else depth[parent]))
+        self.length = max(depth, default=0)
+        """One more than the largest position."""
+        total = sum(length for _, length, _ in segments)
+        where = np.empty(total, dtype=np.int64)
+        order: list[np.ndarray] = []
+        positions: list[np.ndarray] = []
         self.blocks: list[Block] = []
         offset = 0
+        # Parents stand before their children in `segments`, so a parent's places are known when its children need them.
         for parent, children in by_parent.items():
-            prefix = _ancestor_positions(segments, parent)
+            above = 0 if parent is None else depth[parent]
+            prefix = torch.from_numpy(where[_ancestors(segments, parent)]).to(device) if parent is not None else None
             for rows in _by_length([segments[child] for child in children], waste):
-                longest = max(row.length for row in rows)
-                index = torch.zeros(len(rows), longest, dtype=torch.long)
-                for number, row in enumerate(rows):
-                    own = torch.arange(row.length)
-                    index[number, : row.length] = row.start + own
-                    where[row.start : row.start + row.length] = offset + number * longest + own
-                offset += len(rows) * longest
-                mask = causal_mask(longest, len(prefix)).to(device) if len(prefix) else None
-                self.blocks.append(Block(index.to(device), prefix.to(device) if len(prefix) else None, mask))
-        self._where = where.to(device)
-        positions = torch.empty(total, dtype=torch.long)
-        depth: list[int] = []
-        for segment in segments:
-            start = 0 if segment.parent is None else depth[segment.parent]
-            depth.append(start + segment.length)
-            positions[segment.start : segment.start + segment.length] = start + torch.arange(segment.length)
-        self.positions = positions.to(device)
-        """Position of each token on its own path: depth in the tree, not index in the pack."""
-        self.length = max(depth, default=0)
+                width = rows[0][1]
+                columns = np.arange(width)
+                for number, (start, length, _) in enumerate(rows):
+                    where[start : start + length] = offset + number * width + columns[:length]
+                    order.append(start + np.minimum(columns, length - 1))
+                    positions.append(above + columns)
+                mask = causal_mask(width, above).to(device) if parent is not None else None
+                self.blocks.append(Block(offset, len(rows), width, prefix, mask))
+                offset += len(rows) * width
+        self.order = torch.from_numpy(np.concatenate(order)).to(device)
+        """[P]"""
+        self.positions = torch.from_numpy(np.concatenate(positions)).to(device)
+        """[P] position of each token on its own path: depth in the tree, not place in the pack."""
+        self.where = torch.from_numpy(where).to(device)
+        """[N]"""
 
-    def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
-        """Attend within every block; [N, H * E]."""
-        repeat = q_NHE.shape[1] // k_NKE.shape[1]
+    def __call__(self, layer: int, q_PHE: Tensor, k_PKE: Tensor, v_PKE: Tensor) -> Tensor:
+        """Attend within every block; [P, H * E]."""
+        repeat = q_PHE.shape[1] // k_PKE.shape[1]
         if repeat > 1:
-            k_NKE, v_NKE = k_NKE.repeat_interleave(repeat, 1), v_NKE.repeat_interleave(repeat, 1)
+            k_PKE, v_PKE = k_PKE.repeat_interleave(repeat, 1), v_PKE.repeat_interleave(repeat, 1)
+        sizes = [block.rows * block.width for block in self.blocks]
         outputs = []
-        for block in self.blocks:
-            q, k, v = (_rows(x, block.index_BT) for x in (q_NHE, k_NKE, v_NKE))
+        for block, *parts in zip(self.blocks, q_PHE.split(sizes), k_PKE.split(sizes), v_PKE.split(sizes), strict=True):
+            q, k, v = (part.view(block.rows, block.width, *part.shape[1:]).transpose(1, 2) for part in parts)
             if block.prefix_P is None:
                 mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             else:
-                k, v = (torch.cat([_prefix(x, block.prefix_P, len(q)), own], 2) for x, own in ((k_NKE, k), (v_NKE, v)))
+                k, v = (torch.cat([_prefix(x, block.prefix_P, block.rows), own], 2) for x, own in ((k_PKE, k), (v_PKE, v)))
                 mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask_TL)
-            outputs.append(mixed.transpose(1, 2).flatten(0, 1))
-        return torch.cat(outputs)[self._where].flatten(1)
+            outputs.append(mixed.transpose(1, 2).reshape(block.rows * block.width, -1))
+        return torch.cat(outputs)
 
 
-def _rows(x_NHE: Tensor, index_BT: Tensor) -> Tensor:
-    return x_NHE.index_select(0, index_BT.flatten()).view(*index_BT.shape, *x_NHE.shape[1:]).transpose(1, 2)
+def _prefix(x_PHE: Tensor, prefix: Tensor, rows: int) -> Tensor:
+    return x_PHE.index_select(0, prefix).transpose(0, 1).unsqueeze(0).expand(rows, -1, -1, -1)
 
 
-def _prefix(x_NHE: Tensor, prefix_P: Tensor, rows: int) -> Tensor:
-    return x_NHE.index_select(0, prefix_P).transpose(0, 1).unsqueeze(0).expand(rows, -1, -1, -1)
-
-
-def _ancestor_positions(segments: Sequence[Segment], parent: int | None) -> Tensor:
-    spans = []
+def _ancestors(segments: Sequence[Segment], parent: int | None) -> np.ndarray:
+    """Positions in the pack of the tokens above a segment, root first."""
+    spans: list[np.ndarray] = []
     while parent is not None:
-        spans.append(torch.arange(segments[parent].start, segments[parent].start + segments[parent].length))
-        parent = segments[parent].parent
-    return torch.cat(spans[::-1]) if spans else torch.empty(0, dtype=torch.long)
+        start, length, parent = segments[parent]
+        spans.append(np.arange(start, start + length))
+    return np.concatenate(spans[::-1])
 
 
 def _by_length(rows: Sequence[Segment], waste: float) -> list[list[Segment]]:
-    """Split rows into blocks in which at most a share `waste` of the cells is padding."""
+    """Split rows, longest first, into blocks in which at most a share `waste` of the cells is padding."""
     blocks: list[list[Segment]] = []
     total = 0
-    for row in sorted(rows, key=lambda row: -row.length):
-        if blocks and total + row.length >= (1 - waste) * blocks[-1][0].length * (len(blocks[-1]) + 1):
+    for row in sorted(rows, key=lambda row: -row[1]):
+        if blocks and total + row[1] >= (1 - waste) * blocks[-1][0][1] * (len(blocks[-1]) + 1):
             blocks[-1].append(row)
-            total += row.length
+            total += row[1]
         else:
             blocks.append([row])
-            total = row.length
+            total = row[1]
     return blocks

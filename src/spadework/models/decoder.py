@@ -178,12 +178,12 @@ def hidden_states(weights: DecoderWeights, token_ids_N: Tensor, rotation: tuple[
     shape = (x.shape[-1],)
     for index, layer in enumerate(weights.layers):
         qkv = F.linear(F.rms_norm(x, shape, layer.input_norm, epsilon), layer.qkv, layer.qkv_bias)
-        qkv = qkv.view(-1, num_q + 2 * num_k, size)
-        qk, v = qkv[:, : num_q + num_k], qkv[:, num_q + num_k :]
+        # Splits, not slices: the gradient of a split is one concatenation, that of a slice is a zero-filled copy.
+        qk, v = qkv.view(-1, num_q + 2 * num_k, size).split([num_q + num_k, num_k], 1)
         if layer.qk_norm is not None:
             qk = F.rms_norm(qk, (size,), None, epsilon) * layer.qk_norm
         qk = torch.addcmul(qk * cos, qk.roll(size // 2, -1), sin)
-        mixed = attend(index, qk[:, :num_q], qk[:, num_q:], v)
+        mixed = attend(index, *qk.split([num_q, num_k], 1), v)
         x = x + F.linear(mixed, layer.output, layer.output_bias)
         gate, up = F.linear(F.rms_norm(x, shape, layer.mlp_norm, epsilon), layer.gate_up).chunk(2, -1)
         x = x + F.linear(F.silu(gate) * up, layer.down)

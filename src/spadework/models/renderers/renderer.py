@@ -42,3 +42,7 @@ class Renderer(Protocol):
     def text(self, token_ids: Sequence[int]) -> str:
         """The tokens as text, markup included: what a person or a scripted expert reads. Never encoded again."""
         ...
+
+    def thought(self, text: str) -> list[int]:
+        """Tokens of a thought by itself, closed: what the reading stage asks for."""
+        ...

@@ -1,0 +1,74 @@
+"""Ordinary Hugging Face checkpoints: a folder with config.json, safetensors and a tokenizer, readable by transformers and vLLM as it is.
+
+`parameters` gives the tensors that are multiplied, by their Hugging Face names; LoRA adapters (PEFT) are merged into their matrices on the way,
+differentiably, so the rest of the package never meets an adapter.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from spadework.core.errors import InputError
+from spadework.models.decoder import check_supported
+
+__all__ = ["load_model", "load_tokenizer", "parameters", "save_checkpoint"]
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise InputError(
+            f"{folder}: no tokenizer in this checkpoint; copy tokenizer.json and tokenizer_config.json of the base model there"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(str(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no tokenizer could be loaded: {_first_line(error)}") from None
+
+
+def load_model(path: str | Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The model of a checkpoint.
+
+    Raises:
+        InputError: there is no checkpoint, it is damaged, or its architecture is not supported.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no model could be loaded: {_first_line(error)}") from None
+    check_supported(model.config)
+    return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write model and tokenizer into a folder, which any tool that reads Hugging Face checkpoints can load."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def parameters(model: nn.Module) -> Mapping[str, Tensor]:
+    """The effective parameters by Hugging Face name, with LoRA adapters merged, differentiably."""
+    named = {name.removeprefix("base_model.model."): tensor for name, tensor in model.named_parameters()}
+    merged = {name: tensor for name, tensor in named.items() if ".lora_" not in name and ".base_layer." not in name}
+    for name, tensor in named.items():
+        if ".base_layer." not in name:
+            continue
+        module = model.get_submodule(f"base_model.model.{name.rsplit('.base_layer.', 1)[0]}")
+        if name.endswith(".weight"):
+            for adapter in module.active_adapters:
+                tensor = tensor + module.scaling[adapter] * (module.lora_B[adapter].weight @ module.lora_A[adapter].weight)
+        merged[name.replace(".base_layer.", ".")] = tensor
+    return merged

@@ -1,0 +1,314 @@
+"""The chain: data, tokenizer, model, reading, SFT, RL, with a held-out evaluation after every stage; killed runs go on where they stopped.
+
+Each stage leaves three things in the run folder: checkpoints, events, and `evals/STAGE.json` with its report card, which is written last. On a
+resume a stage that has its card is skipped, and one that has checkpoints goes on from the newest.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from spadework.agents.expert import ExpertEngine
+from spadework.agents.planner import Planner
+from spadework.core.errors import InputError
+from spadework.core.events import read_json, write_json
+from spadework.core.progress import Progress
+from spadework.core.run import Run, peak_rss_bytes
+from spadework.core.seeds import derive_seed, rng
+from spadework.corpus.document import Corpus
+from spadework.engines.engine import SamplingParams
+from spadework.engines.local import LocalEngine, LocalEngineConfig
+from spadework.evals.metrics import ReportCard, compare, report_card
+from spadework.models.checkpoint import load_model, load_tokenizer, parameters
+from spadework.models.presets import new_model
+from spadework.models.renderers.registry import make_renderer
+from spadework.models.renderers.renderer import Renderer
+from spadework.pipeline.data import Data, TaskPool, load_data, make_tokenizer
+from spadework.pipeline.recipe import Recipe
+from spadework.rollout.environment import Environment
+from spadework.tasks.task import Task
+from spadework.tools.gateway import Gateway
+from spadework.tools.read import ReadTool
+from spadework.tools.search import SearchTool
+from spadework.training.learner import Learner, LearnerConfig
+from spadework.training.reading import make_reading_sample
+from spadework.training.rl import train_rl
+from spadework.training.stages import Mix, SFTStage
+from spadework.training.supervised import train_supervised
+from spadework.training.trainer_state import load_trainer_state, save_stage
+from spadework.trajectories.packing import Sample, make_sample
+from spadework.trajectories.store import Record, write_records
+from spadework.trajectories.tree import Status, Trajectory
+
+__all__ = ["evaluate", "make_engine", "make_environment", "prepare_model", "run_pipeline"]
+
+STAGES = ("reading", "sft", "rl")
+
+
+def run_pipeline(recipe: Recipe, out: Path, resume: bool = False) -> dict[str, Any]:
+    """Carry out a recipe in a run folder.
+
+    Args:
+        recipe: what to do.
+        out: the run folder.
+        resume: go on with the run that is there.
+
+    Returns:
+        The run's summary (DESIGN section 8), which is also written to `summary.json`.
+
+    Raises:
+        InputError: the folder holds another run, the data cannot be read, or the disk is full.
+    """
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    values = recipe.model_dump(mode="json")
+    data = load_data(recipe)
+    run = Run.create(out, values, seeds={"run": recipe.seed}, hashes=data.hashes, resume=resume)
+    pipeline = _Pipeline(recipe, run, data)
+    asyncio.run(pipeline.carry_out())
+    return pipeline.summarise()
+
+
+@dataclass(slots=True)
+class _Pipeline:
+    recipe: Recipe
+    run: Run
+    data: Data
+    tokenizer: PreTrainedTokenizerFast = field(init=False)
+    renderer: Renderer = field(init=False)
+    model: PreTrainedModel = field(init=False)
+    engine: LocalEngine = field(init=False)
+    train: Environment = field(init=False)
+    test: Environment = field(init=False)
+    started: float = field(init=False)
+
+    async def carry_out(self) -> None:
+        before = max((event["time"] for event in self.run.events() if "time" in event), default=0.0)
+        self.started = time.monotonic() - before
+        self.tokenizer, self.model = prepare_model(self.recipe, self.data, self.run)
+        self.renderer = make_renderer(self.recipe.model.renderer, self.tokenizer)
+        self.engine = make_engine(self.recipe, self.model, self.tokenizer)
+        self.train = make_environment(self.recipe, self.data.train, self.renderer)
+        self.test = make_environment(self.recipe, self.data.test, self.renderer)
+        for stage, carry_out in (("reading", self._reading), ("sft", self._sft), ("rl", self._rl)):
+            config = getattr(self.recipe, stage)
+            if config is None or not config.steps:
+                continue
+            if self._card_path(stage).is_file():
+                self._load_last(stage)
+                continue
+            begin = time.monotonic()
+            await carry_out()
+            await self._evaluate(stage, time.monotonic() - begin)
+
+    def _card_path(self, stage: str) -> Path:
+        return self.run.path / "evals" / f"{stage}.json"
+
+    def _load_last(self, stage: str) -> None:
+        checkpoints = self.run.checkpoints(stage)
+        if not checkpoints:
+            raise InputError(f"{self.run.path}: stage '{stage}' is done but its checkpoint is gone; start a new run with another --out")
+        _copy_weights(load_model(checkpoints[-1][1]), self.model)
+
+    def _learner(self, stage: str, config: LearnerConfig, steps: int) -> Learner:
+        """A learner at the start of a stage, or where an earlier process left it."""
+        checkpoints = self.run.checkpoints(stage)
+        if checkpoints:
+            _copy_weights(load_model(checkpoints[-1][1]), self.model)
+        learner = Learner(self.model, config, total_steps=steps)
+        if checkpoints:
+            load_trainer_state(checkpoints[-1][1], self.model, learner)
+        self.run.rewind(stage, learner.step_number)
+        return learner
+
+    async def _reading(self) -> None:
+        config = self.recipe.reading
+        assert config is not None
+        self._supervised("reading", config, lambda stream: make_reading_sample(self.data.pages, self.renderer, config.shape, stream))
+
+    async def _sft(self) -> None:
+        config = self.recipe.sft
+        assert config is not None
+        samples = await self._demonstrations(config)
+        self._supervised("sft", config, lambda stream: samples[stream.randrange(len(samples))])
+
+    def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random], Sample]) -> None:
+        learner = self._learner(stage, config.learner, config.steps)
+        train_supervised(
+            stage,
+            learner,
+            draw,
+            run=self.run,
+            save=lambda: save_stage(self.run, stage, learner, self.tokenizer),
+            seed=self.recipe.seed,
+            batch_size=config.batch_size,
+            checkpoint_every=config.checkpoint_every,
+            started=self.started,
+        )
+
+    async def _demonstrations(self, config: SFTStage) -> list[Sample]:
+        """Trajectories of the scripted expert through the real tools."""
+        seed = self.recipe.seed
+        tasks = self._pool(config.hops).draw(rng(seed, "demonstrations"), config.demonstrations)
+        expert = ExpertEngine(self.renderer, tasks, config.expert, seed=derive_seed(seed, "expert"))
+        with Progress("demonstrations", len(tasks), unit="trajectories") as progress:
+            groups = await self.train.rollout(tasks, expert, SamplingParams(), progress=lambda _: progress.advance())
+        kept = [trajectory for group in groups for trajectory in group if trajectory.status is Status.COMPLETED]
+        if not kept:
+            raise InputError("the expert completed no demonstration; raise limits.max_turns and limits.max_tokens")
+        return [_flat(trajectory) for trajectory in kept]
+
+    def _pool(self, mix: Mix) -> TaskPool:
+        return TaskPool(self.data.train_tasks, mix)
+
+    async def _rl(self) -> None:
+        config = self.recipe.rl
+        assert config is not None
+        learner = self._learner("rl", config.learner, config.steps)
+        await train_rl(
+            config,
+            learner,
+            self.engine,
+            self.train,
+            self._pool(config.hops).draw,
+            run=self.run,
+            save=lambda: save_stage(self.run, "rl", learner, self.tokenizer),
+            seed=self.recipe.seed,
+            started=self.started,
+        )
+
+    async def _evaluate(self, stage: str, seconds: float) -> None:
+        """Greedy and sampled success on the held-out tasks; the cards are the stage's last file."""
+        await self.engine.load(parameters(self.model), 0)
+        cards = {}
+        for way, temperature in (("greedy", 0.0), ("sampled", 1.0)):
+            card, trajectories = await evaluate(
+                self.recipe, self.test, self.engine, self.data.test_tasks, temperature=temperature, description=f"eval {stage}, {way}"
+            )
+            cards[way] = card.model_dump(mode="json")
+            if way == "greedy":
+                tasks = {task.id: task.model_dump(mode="json") for task in self.data.test_tasks}
+                records = [Record(trajectory, tasks[trajectory.task_id]) for trajectory in trajectories]
+                write_records(self.run.path / "trajectories" / f"eval-{stage}.jsonl", records)
+        self._card_path(stage).parent.mkdir(exist_ok=True)
+        write_json(self._card_path(stage), {"seconds": seconds, "tokens": self._tokens(stage), **cards})
+
+    def _tokens(self, stage: str) -> float:
+        return sum(event.get("tokens", 0) for event in self.run.events(stage))
+
+    def summarise(self) -> dict[str, Any]:
+        """Write and return the summary: what each stage reached, and what RL gained over SFT, paired by question."""
+        unseen = set(self.recipe.eval.unseen_hops)
+        cards, stages = {}, {}
+        for stage in STAGES:
+            if not self._card_path(stage).is_file():
+                continue
+            stored = read_json(self._card_path(stage))
+            whole = ReportCard.model_validate(stored["greedy"])
+            cards[stage] = _restrict(whole, self.data.test_tasks, unseen, self.run, stage)
+            stages[stage] = _figures(cards[stage], whole, stored, unseen)
+        summary: dict[str, Any] = {
+            "name": self.recipe.name,
+            "seed": self.recipe.seed,
+            "seconds": time.monotonic() - self.started,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "vocabulary": len(self.tokenizer),
+            "data": self.data.hashes | {"pages_train": len(self.data.train), "pages_test": len(self.data.test)},
+            "unseen_hops": sorted(unseen),
+            "stages": stages,
+        }
+        if "sft" in cards and "rl" in cards:
+            summary["gain"] = compare(cards["rl"], cards["sft"]).differences["success"].model_dump(mode="json")
+        self.run.finish(summary)
+        return summary
+
+
+def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any], unseen: set[int]) -> dict[str, Any]:
+    """What the summary says of a stage: figures over the trained numbers of hops, success by hops over all."""
+    names = ("success", "f1", "calls", "calls_per_solved", "evidence_recall", "format_errors", "tokens", "truncated", "broken")
+    values = card.model_dump(mode="json")
+    return {
+        "seconds": stored["seconds"],
+        "trained_tokens": stored["tokens"],
+        "success_by_hops": whole.model_dump(mode="json")["success_by_hops"],
+        "sampled_success_by_hops": stored["sampled"]["success_by_hops"],
+        **{name: values[name] for name in names if values[name] is not None},
+    }
+
+
+def _restrict(card: ReportCard, tasks: list[Task], unseen: set[int], run: Run, stage: str) -> ReportCard:
+    """The card of the tasks whose number of hops was trained on."""
+    from spadework.trajectories.store import read_records
+
+    wanted = [task for task in tasks if task.hops not in unseen]
+    ids = {task.id for task in wanted}
+    records = read_records(run.path / "trajectories" / f"eval-{stage}.jsonl")
+    return report_card(wanted, [record.trajectory for record in records if record.trajectory.task_id in ids])
+
+
+def _flat(trajectory: Trajectory) -> Sample:
+    path = trajectory.path(trajectory.nodes[-1].id)
+    return make_sample([t for node in path for t in node.token_ids], [m for node in path for m in node.mask])
+
+
+def _copy_weights(source: PreTrainedModel, target: PreTrainedModel) -> None:
+    target.load_state_dict(source.state_dict())
+
+
+def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """The tokenizer and the model that a run starts from; a trained tokenizer is kept in the run folder."""
+    if recipe.model.path is not None:
+        tokenizer = load_tokenizer(recipe.model.path)
+        model = load_model(recipe.model.path)
+        if recipe.model.lora_rank:
+            from spadework.models.lora import add_adapters
+
+            model = add_adapters(model, recipe.model.lora_rank, seed=recipe.seed)
+        return tokenizer, model
+    folder = run.path / "tokenizer"
+    if not folder.is_dir():
+        make_tokenizer(data, recipe.model.vocab_size).save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    assert recipe.model.preset is not None
+    seed = derive_seed(recipe.seed, "weights")
+    model = new_model(
+        recipe.model.preset,
+        len(tokenizer),
+        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        pad_token_id=tokenizer.pad_token_id,
+        seed=seed,
+    )
+    return tokenizer, model.to(recipe.device)
+
+
+def make_environment(recipe: Recipe, corpus: Corpus, renderer: Renderer) -> Environment:
+    """The recipe's agent and tools over a corpus."""
+    gateway = Gateway([SearchTool(corpus, recipe.tools.search), ReadTool(corpus, recipe.tools.read)])
+    return Environment(corpus, gateway, Planner(recipe.planner), renderer, recipe.limits)
+
+
+def make_engine(recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> LocalEngine:
+    """The local engine for a recipe, without weights yet."""
+    config = LocalEngineConfig(kv_cache_dtype=recipe.kv_cache_dtype, device=recipe.device, max_model_len=recipe.limits.max_tokens + 1)
+    return LocalEngine(model.config, tokenizer, config)
+
+
+async def evaluate(
+    recipe: Recipe, environment: Environment, engine: LocalEngine, tasks: list[Task], *, temperature: float, description: str
+) -> tuple[ReportCard, list[Trajectory]]:
+    """Attempt every task once and report; temperature 0 is greedy."""
+    params = SamplingParams(temperature=temperature, max_tokens=recipe.eval.max_tokens)
+    with Progress(description, len(tasks), unit="questions") as progress:
+        groups = await environment.rollout(
+            tasks, engine, params, seed=derive_seed(recipe.seed, "eval"), progress=lambda _: progress.advance()
+        )
+    trajectories = [trajectory for group in groups for trajectory in group]
+    return report_card(tasks, trajectories), trajectories

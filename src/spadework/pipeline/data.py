@@ -1,0 +1,134 @@
+"""Where a run's pages, tasks and vocabulary come from. Everything is a function of the recipe, so a resumed run makes it again.
+
+A world run has a training world and another for the evaluation, which share words but no entity. A corpus run has one set of documents, split by
+page: no evidence page of an evaluation task serves a training task, and the reading stage sees training pages only. Search runs over all of them.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from spadework.core.errors import InputError
+from spadework.corpus.document import Document
+from spadework.corpus.ingest import read_documents
+from spadework.corpus.store import MemoryCorpus, content_hash, open_corpus
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.lexicon import lexicon
+from spadework.models.renderers.tags import ERRORS
+from spadework.models.tokenizer import train_tokenizer
+from spadework.pipeline.recipe import CorpusData, Recipe, WorldData
+from spadework.synthesis.graph import make_chains
+from spadework.synthesis.spans import page_split, span_tasks
+from spadework.tasks.task import Task
+from spadework.training.stages import Mix
+
+__all__ = ["Data", "TaskPool", "load_data", "make_tokenizer"]
+
+POOL = 3000
+"""Training tasks per number of hops."""
+
+
+class TaskPool:
+    """Training tasks by number of hops, drawn by shares."""
+
+    def __init__(self, tasks: Mapping[int, Sequence[Task]], mix: Mix) -> None:
+        """Take the hops that the mix names.
+
+        Raises:
+            InputError: there are no tasks of some number of hops.
+        """
+        self._hops = [hops for hops, share in sorted(mix.items()) if share > 0]
+        self._shares = [mix[hops] for hops in self._hops]
+        self._tasks = tasks
+        for hops in self._hops:
+            if not tasks.get(hops):
+                raise InputError(f"the training pages give no tasks of {hops} hops; leave {hops} out of the stage's hops")
+
+    def draw(self, stream: random.Random, count: int) -> list[Task]:
+        """Different tasks, in the order drawn; fewer than asked for only if there are no more."""
+        drawn: dict[str, Task] = {}
+        available = sum(len(self._tasks[hops]) for hops in self._hops)
+        while len(drawn) < min(count, available):
+            pool = self._tasks[stream.choices(self._hops, self._shares)[0]]
+            task = pool[stream.randrange(len(pool))]
+            drawn.setdefault(task.id, task)
+        return list(drawn.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a run learns from and is judged on."""
+
+    train: MemoryCorpus
+    test: MemoryCorpus
+    pages: list[Document]
+    """Pages that the reading stage and the tokenizer may see."""
+    train_tasks: dict[int, list[Task]]
+    """By number of hops."""
+    test_tasks: list[Task]
+    words: tuple[str, ...]
+    """Words that get a token of their own."""
+    hashes: dict[str, str]
+
+
+def load_data(recipe: Recipe, *, training: bool = True) -> Data:
+    """Make or read everything.
+
+    Args:
+        recipe: says what.
+        training: also make the training pages and tasks; an evaluation does without.
+    """
+    if isinstance(recipe.data, WorldData):
+        return _world(recipe, recipe.data, training)
+    return _corpus(recipe, recipe.data, training)
+
+
+def _wanted_hops(recipe: Recipe) -> list[int]:
+    return sorted({hops for stage in (recipe.sft, recipe.rl) if stage for hops in stage.hops})
+
+
+def _world(recipe: Recipe, data: WorldData, training: bool) -> Data:
+    test = build_world(data.test)
+    test_corpus = MemoryCorpus(test.documents(), snippets=recipe.tools.snippet)
+    test_tasks = make_chains(test, seed=recipe.seed, counts=dict.fromkeys(recipe.eval.hops, recipe.eval.tasks_per_hop))
+    hashes = {"test_world": test.content_hash}
+    if not training:
+        return Data(test_corpus, test_corpus, [], {}, test_tasks, lexicon(), hashes)
+    train = build_world(data.train)
+    hashes["train_world"] = train.content_hash
+    tasks = {hops: make_chains(train, seed=recipe.seed, counts={hops: POOL}) for hops in _wanted_hops(recipe)}
+    train_corpus = MemoryCorpus(train.documents(), snippets=recipe.tools.snippet)
+    return Data(train_corpus, test_corpus, train.documents(), tasks, test_tasks, lexicon(), hashes)
+
+
+def _corpus(recipe: Recipe, data: CorpusData, training: bool) -> Data:
+    documents: Iterable[Document] = open_corpus(data.path) if (data.path / "manifest.json").is_file() else read_documents(data.path)
+    corpus = MemoryCorpus(list(documents), snippets=recipe.tools.snippet)
+    test_tasks = []
+    for hops in recipe.eval.hops:
+        made = [
+            task
+            for _, task in zip(
+                range(recipe.eval.tasks_per_hop), span_tasks(corpus, seed=recipe.seed, split="test", hops=hops), strict=False
+            )
+        ]
+        if len(made) < 2:
+            raise InputError(f"{data.path}: its pages give {len(made)} held-out tasks of {hops} hops; use more documents or set eval.hops")
+        test_tasks += made
+    if not training:
+        return Data(corpus, corpus, [], {}, test_tasks, (), {"corpus": content_hash(corpus)})
+    tasks = {
+        hops: [task for _, task in zip(range(POOL), span_tasks(corpus, seed=recipe.seed, split="train", hops=hops), strict=False)]
+        for hops in _wanted_hops(recipe)
+    }
+    pages = [document for document in corpus if page_split(document.id) == "train"]
+    return Data(corpus, corpus, pages, tasks, test_tasks, (), {"corpus": content_hash(corpus)})
+
+
+def make_tokenizer(data: Data, vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a tokenizer on the training pages, the questions, and what the harness says."""
+    questions = [task.question for tasks in data.train_tasks.values() for task in tasks[:500]]
+    texts = [f"{page.title}\n{page.text}" for page in data.pages[:5000]]
+    return train_tokenizer([*texts, *questions, *ERRORS.values(), "No results."], vocab_size=vocab_size, words=data.words)

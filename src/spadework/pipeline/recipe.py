@@ -1,0 +1,160 @@
+"""A recipe: one YAML file that says what a run does, validated before anything starts.
+
+    data      where pages and tasks come from: a generated world, or the documents of a user
+    model     a tiny preset with random weights, or a Hugging Face checkpoint
+    reading, sft, rl    the stages; one that is absent is skipped
+    eval      the held-out evaluation after each stage
+
+Class defaults are those of the demo. `corpus=PATH` is short for data of type `corpus`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+import spadework
+from spadework.agents.planner import PlannerConfig
+from spadework.core.config import Config, apply_overrides, load_yaml
+from spadework.core.errors import ConfigError
+from spadework.corpus.snippet import SnippetConfig
+from spadework.corpus.worlds.world import WorldConfig
+from spadework.rollout.driver import Limits
+from spadework.tools.read import ReadConfig
+from spadework.tools.search import SearchConfig
+from spadework.training.stages import ReadingStage, RLStage, SFTStage
+
+__all__ = ["Recipe", "find_recipes", "load_recipe"]
+
+
+class WorldData(Config):
+    """Two generated worlds: one to learn in, one that is never seen before the evaluation."""
+
+    type: Literal["world"] = "world"
+    train: WorldConfig = WorldConfig(seed=1, pages=6000, split="train")
+    test: WorldConfig = WorldConfig(seed=2, pages=2000, split="test")
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> "WorldData":
+        if self.train.split == self.test.split:
+            raise ValueError(f"train and test worlds are both of split '{self.train.split}'; names would be shared")
+        return self
+
+
+class CorpusData(Config):
+    """A user's documents. Tasks are made by span look-up; training and evaluation use different pages."""
+
+    type: Literal["corpus"] = "corpus"
+    path: Path
+    """A corpus folder, a jsonl file, or a folder of documents."""
+
+
+class ModelConfig(Config):
+    """The policy at the start."""
+
+    preset: str | None = "tiny-1m"
+    """Random weights of this shape, with a tokenizer trained on the spot."""
+    path: str | None = None
+    """A Hugging Face checkpoint instead: a folder, or a name that is in the local cache."""
+    vocab_size: int = 1600
+    """Size of the trained tokenizer, beside the lexicon's words; only with a preset."""
+    renderer: Literal["tags", "hermes"] = "tags"
+    lora_rank: int = Field(default=0, ge=0)
+    """Train LoRA adapters of this rank instead of all weights; 0 for all. Only with a checkpoint."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "ModelConfig":
+        if (self.preset is None) == (self.path is None):
+            raise ValueError("give either preset or path (with preset: null)")
+        if self.lora_rank and self.path is None:
+            raise ValueError("lora_rank needs a checkpoint: random weights cannot be learned through adapters")
+        return self
+
+
+class ToolsConfig(Config):
+    """How tools show things."""
+
+    search: SearchConfig = SearchConfig(limit=3)
+    read: ReadConfig = ReadConfig(max_chars=600)
+    snippet: SnippetConfig = SnippetConfig(units=1)
+
+
+class EvalConfig(Config):
+    """The held-out evaluation."""
+
+    tasks_per_hop: int = Field(default=150, gt=0)
+    hops: tuple[int, ...] = (1, 2, 3, 4)
+    unseen_hops: tuple[int, ...] = (4,)
+    """Reported apart: no stage trains on them."""
+    max_tokens: int = Field(default=48, gt=0)
+    """Of a turn."""
+
+
+class Recipe(Config):
+    """Everything that a run does."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    threads: int | None = Field(default=None, gt=0)
+    """Threads of a process; all cores if not given."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    data: Annotated[WorldData | CorpusData, Field(discriminator="type")] = WorldData()
+    model: ModelConfig = ModelConfig()
+    tools: ToolsConfig = ToolsConfig()
+    planner: PlannerConfig = PlannerConfig()
+    limits: Limits = Limits(max_turns=10, max_tokens=800)
+    kv_cache_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """See `LocalEngineConfig`."""
+    reading: ReadingStage | None = None
+    sft: SFTStage | None = None
+    rl: RLStage | None = None
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _hops_exist(self) -> "Recipe":
+        most = 2 if self.data.type == "corpus" else 4
+        for name, stage in (("sft", self.sft), ("rl", self.rl)):
+            if stage and (wrong := [hops for hops in stage.hops if not 1 <= hops <= most]):
+                raise ValueError(f"{name}.hops: {wrong[0]} hops cannot be made from data of type '{self.data.type}' (1 to {most})")
+        if wrong := [hops for hops in self.eval.hops if not 1 <= hops <= most]:
+            raise ValueError(f"eval.hops: {wrong[0]} hops cannot be made from data of type '{self.data.type}' (1 to {most})")
+        return self
+
+
+def _folders() -> list[Path]:
+    package = Path(spadework.__file__).parent
+    return [package / "recipes", package.parents[1] / "recipes"]
+
+
+def find_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {path.stem: path for folder in _folders() if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply overrides such as `rl.steps=20`.
+
+    Raises:
+        ConfigError: there is no such recipe, or a key or value is wrong.
+    """
+    path = find_recipes().get(name_or_path) or Path(name_or_path)
+    if not path.is_file():
+        raise ConfigError(f"no recipe '{name_or_path}'; recipes: {', '.join(sorted(find_recipes()))}; or give the path of a YAML file")
+    overrides = list(overrides or [])
+    corpus = [override.partition("=")[2] for override in overrides if override.startswith("corpus=")]
+    values = load_yaml(path)
+    if corpus:
+        values |= load_yaml(_corpus_variant(path))
+        overrides = [f"data={{type: corpus, path: {corpus[-1]}}}", *(o for o in overrides if not o.startswith("corpus="))]
+    return Recipe.parse(apply_overrides(values, overrides), source=str(path))
+
+
+def _corpus_variant(path: Path) -> Path:
+    """`demo.yaml` has `demo-corpus.yaml` beside it, which says what changes on real documents."""
+    variant = path.with_name(f"{path.stem}-corpus.yaml")
+    if not variant.is_file():
+        raise ConfigError(
+            f"recipe '{path.stem}' has no variant for documents ({variant.name}); set data and the stages in a recipe of your own"
+        )
+    return variant

@@ -1,0 +1,128 @@
+"""The RL loop: rollout, score, select, credit, learn, load. Nothing here knows an algorithm, a reward or an agent by name.
+
+One optimiser update per rollout, so every sample is trained on by the policy that made it (staleness 0), and the loss's ratio starts at 1. Each
+step reports how far the trainer's log-probabilities are from the sampler's (invariant 3). A step in which no group is left after selection
+changes nothing and says so.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from spadework.algorithms.credit.credit import CreditRule, credit_rules
+from spadework.algorithms.losses.loss import Loss, losses
+from spadework.algorithms.selection.chain import Chain
+from spadework.core.progress import Progress
+from spadework.core.run import Run
+from spadework.core.seeds import derive_seed, rng
+from spadework.engines.engine import Engine
+from spadework.rewards.reward import Rubric
+from spadework.rollout.environment import Environment
+from spadework.tasks.task import Task
+from spadework.training.learner import Learner
+from spadework.training.stages import RLStage
+from spadework.training.trainer_state import keep_checkpoint
+from spadework.trajectories.packing import group_samples, make_packs
+from spadework.trajectories.store import Record, write_records
+from spadework.trajectories.tree import Group, Status
+
+__all__ = ["train_rl"]
+
+
+async def train_rl(
+    config: RLStage,
+    learner: Learner,
+    engine: Engine,
+    environment: Environment,
+    draw: Callable[[random.Random, int], list[Task]],
+    *,
+    run: Run,
+    save: Callable[[], None],
+    seed: int,
+    started: float,
+) -> None:
+    """Train until the learner's total number of steps.
+
+    Args:
+        config: the stage.
+        learner: may have done some of the steps already.
+        engine: is given the learner's weights before every rollout.
+        environment: where trajectories happen.
+        draw: gives a number of different tasks from a random stream.
+        run: receives events, checkpoints and the groups of the last step.
+        save: writes a checkpoint of the current weights.
+        seed: of the run.
+        started: `time.monotonic()` at the start of the run.
+    """
+    rubric, selection, credit, loss = _parts(config)
+    await engine.load(learner.weights, learner.step_number)
+    with Progress("rl", learner.total_steps, done=learner.step_number) as progress:
+        while learner.step_number < learner.total_steps:
+            begin = time.monotonic()
+            step = learner.step_number + 1
+            tasks = draw(rng(seed, "rl", step), config.tasks_per_step)
+            groups = await environment.rollout(
+                tasks, engine, config.sampling, num_samples=config.samples, seed=derive_seed(seed, "rollout", step)
+            )
+            sampled = time.monotonic()
+            for task, group in zip(tasks, groups, strict=True):
+                rubric.score(group, task)
+            metrics = _describe(tasks, groups)
+            kept, dropped = selection.count(groups)
+            for group in kept:
+                credit(group)
+            packs = make_packs([group_samples(group) for group in kept], learner.config.max_tokens_per_pack)
+            metrics |= learner.step(packs, loss, temperature=config.sampling.temperature)
+            await engine.load(learner.weights, step)
+            metrics |= dropped | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
+            run.event("rl", step, time=time.monotonic() - started, **metrics, **{"timing_s/step": time.monotonic() - begin})
+            progress.advance(
+                note=f"reward {metrics['reward/mean']:.3f} calls {metrics['num_calls/mean']:.2f} kept {metrics['groups/kept']:.2f}"
+            )
+            if keep_checkpoint(step, learner.total_steps, config.checkpoint_every):
+                _write_groups(run, tasks, groups)
+                save()
+
+
+def _parts(config: RLStage) -> tuple[Rubric, Chain, CreditRule, Loss]:
+    (credit_name, credit_options), (loss_name, loss_options) = *config.credit.items(), *config.loss.items()
+    return (
+        Rubric.build(config.rewards, source="rl.rewards"),
+        Chain.build(config.selection, source="rl.selection"),
+        credit_rules.build(credit_name, credit_options, source="rl.credit"),
+        losses.build(loss_name, loss_options, source="rl.loss"),
+    )
+
+
+def _describe(tasks: Sequence[Task], groups: Sequence[Group]) -> dict[str, float]:
+    """Means over the unbroken trajectories of a step, by verl's names where it has one."""
+    usable = [trajectory for group in groups for trajectory in group if trajectory.status is not Status.BROKEN]
+    every = sum(len(group) for group in groups)
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / max(1, len(values))
+
+    metrics = {
+        "reward/mean": mean([t.reward for t in usable]),
+        "num_turns/mean": mean([float(t.num_turns) for t in usable]),
+        "num_calls/mean": mean([t.ledger.get("calls", 0.0) for t in usable]),
+        "response_length/mean": mean([float(t.num_sampled) for t in usable]),
+        "truncated": mean([float(t.status is Status.TRUNCATED) for t in usable]),
+        "failed": mean([float(t.status is Status.FAILED) for t in usable]),
+        "broken": 1 - len(usable) / every,
+    }
+    names = {name for trajectory in usable for name in trajectory.rewards}
+    metrics |= {f"reward/{name}/mean": mean([t.rewards[name] for t in usable]) for name in sorted(names)}
+    if "em" in names:
+        metrics["success"] = metrics["reward/em/mean"]
+    return metrics
+
+
+def _write_groups(run: Run, tasks: Sequence[Task], groups: Sequence[Group], most: int = 8) -> None:
+    """The last step's groups with their advantages, for the report."""
+    records = [
+        Record(trajectory, task.model_dump(mode="json"))
+        for task, group in list(zip(tasks, groups, strict=True))[:most]
+        for trajectory in group
+    ]
+    write_records(run.path / "trajectories" / "rl-last.jsonl", records)
