@@ -56,29 +56,29 @@ def brief(task: Task, shown: dict[str, str], **options: float) -> list[tuple[str
 
 
 RESULTS = {
-    "Ondal Brin mayor": "Ondal Kesh mayor: Tir Nal\nOndal Brin mayor: Velor Tash",
-    "Velor Tash spouse": "1. Velor Tash spouse: Mira Sool | Velor Tash born: 1900",
-    "Tir Nal spouse": "<information> Tir Nal spouse: Lo Pek</information>",
+    "Ondal Brin mayor": "Ondal Kesh mayor Tir Nal\nOndal Brin mayor Velor Tash",
+    "Velor Tash spouse": "1. Velor Tash spouse Mira Sool | Velor Tash born 1900",
+    "Tir Nal spouse": "<information> Tir Nal spouse Lo Pek</information>",
 }
 
 
 def test_the_shortest_way() -> None:
     assert brief(CHAIN, RESULTS) == [
         ("", "search Ondal Brin mayor"),
-        ("Ondal Brin mayor: Velor Tash", "search Velor Tash spouse"),
-        ("Velor Tash spouse: Mira Sool", "answer Mira Sool"),
+        ("Ondal Brin mayor Velor Tash", "search Velor Tash spouse"),
+        ("Velor Tash spouse Mira Sool", "answer Mira Sool"),
     ]
 
 
 def test_stopping_early_answers_with_the_intermediate_object() -> None:
-    assert brief(CHAIN, RESULTS, stop_early=1.0)[1:] == [("Ondal Brin mayor: Velor Tash", "answer Velor Tash")]
+    assert brief(CHAIN, RESULTS, stop_early=1.0)[1:] == [("Ondal Brin mayor Velor Tash", "answer Velor Tash")]
 
 
 def test_a_namesake_is_followed_to_its_wrong_end() -> None:
     assert brief(CHAIN, RESULTS, namesake=1.0) == [
         ("", "search Ondal Brin mayor"),
-        ("Ondal Kesh mayor: Tir Nal", "search Tir Nal spouse"),
-        ("Tir Nal spouse: Lo Pek", "answer Lo Pek"),
+        ("Ondal Kesh mayor Tir Nal", "search Tir Nal spouse"),
+        ("Tir Nal spouse Lo Pek", "answer Lo Pek"),
     ]
 
 
@@ -86,15 +86,15 @@ def test_a_wasted_search_comes_before_the_useful_one() -> None:
     seen = brief(CHAIN, RESULTS, wasted_search=1.0)
     assert [action for _, action in seen[1::2]] == ["search Ondal Brin mayor", "search Velor Tash spouse"]
     assert seen[0][1] in ("search Ondal Brin mayor", "search Ondal Brin", "search mayor")
-    assert seen[-1] == ("Velor Tash spouse: Mira Sool", "answer Mira Sool")
+    assert seen[-1] == ("Velor Tash spouse Mira Sool", "answer Mira Sool")
 
 
 def test_a_page_is_read_when_search_does_not_show_the_line() -> None:
     shown = RESULTS | {
         "Ondal Brin": "Ondal Brin is a city.\n[part 1 of 2; read 'Ondal Brin#2' to go on]",
-        "Ondal Brin#2": "Ondal Brin mayor: Velor Tash",
+        "Ondal Brin#2": "Ondal Brin mayor Velor Tash",
     }
-    pages = [("", "read Ondal Brin"), ("", "read Ondal Brin#2"), ("Ondal Brin mayor: Velor Tash", "search Velor Tash spouse")]
+    pages = [("", "read Ondal Brin"), ("", "read Ondal Brin#2"), ("Ondal Brin mayor Velor Tash", "search Velor Tash spouse")]
     assert brief(CHAIN, shown | {"Ondal Brin mayor": "No results."})[1:4] == pages
     assert brief(CHAIN, shown, name_only_query=1.0)[:4] == [("", "search Ondal Brin"), *pages[:2], (pages[2][0], "search Velor Tash")]
     assert brief(CHAIN, shown, read_first=1.0)[:2] == pages[:2]
@@ -103,11 +103,34 @@ def test_a_page_is_read_when_search_does_not_show_the_line() -> None:
 def test_nothing_is_quoted_that_was_not_shown() -> None:
     assert brief(CHAIN, {}) == [("", "search Ondal Brin mayor"), ("", "read Ondal Brin"), ("", f"answer {UNKNOWN}")]
     # A longer name that starts like the object is another object, and a longer subject is another subject.
-    assert brief(CHAIN, {"Ondal Brin mayor": "Old Ondal Brin mayor: Nobody"})[-1] == ("", f"answer {UNKNOWN}")
-    assert brief(CHAIN, {"Ondal Brin mayor": "Ondal Brin mayor: Velor Tashi"})[1] == (
-        "Ondal Brin mayor: Velor Tashi",
+    assert brief(CHAIN, {"Ondal Brin mayor": "Old Ondal Brin mayor Nobody"})[-1] == ("", f"answer {UNKNOWN}")
+    assert brief(CHAIN, {"Ondal Brin mayor": "Ondal Brin mayor Velor Tashi"})[1] == (
+        "Ondal Brin mayor Velor Tashi",
         "search Velor Tashi spouse",
     )
+    # No mark stands before an object, so a longer one is only told apart at the end of the line.
+    longer = {"Ondal Brin mayor": "Ondal Brin mayor Velor Tash Kem | Ondal Brin founded 1811"}
+    assert brief(CHAIN, longer)[1] == ("Ondal Brin mayor Velor Tash Kem", "search Velor Tash Kem spouse")
+    both = {"Ondal Brin mayor": "Ondal Brin (archived 1998): Ondal Brin mayor Old One\nOndal Brin mayor Velor Tash"}
+    assert brief(CHAIN, both)[1][0] == "Ondal Brin mayor Velor Tash"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("Ondal Kesh founded 1811", "1811"),
+        ("3. Ondal Kesh Nor founded 1811 | Ondal Kesh Nor area 7", "1811"),
+        ("Ondal Kesh (archived 1998): Ondal Kesh founded 1811", "1811"),
+        ("<information> Suka Mor area 7\n Ondal Kesh founded 1811</information>", "1811"),
+        ("Ondal Kesh founded Suka Mor.", None),
+        ("In 1811 Ondal Kesh founded 3 towns", None),
+        ("Suka Mor founded 1811", None),
+    ],
+)
+def test_a_namesake_is_a_whole_fact_line(line: str, value: str | None) -> None:
+    task = Task(id="n", question="?", answers=("1900",), meta={"steps": [["Ondal Brin", "founded", "1900"]]})
+    shown = {"Ondal Brin founded": f"{line}\nOndal Brin founded 1900"}
+    assert brief(task, shown, namesake=1.0)[-1][1] == f"answer {value or 1900}"
 
 
 def test_comparisons_and_intersections() -> None:
@@ -118,12 +141,12 @@ def test_comparisons_and_intersections() -> None:
         kind="comparison",
         meta={"steps": [["A", "founded", "1900"], ["B", "founded", "1800"]]},
     )
-    shown = {"A founded": "A founded: 1900", "B founded": "B founded: 1800"}
-    assert brief(older, shown)[-1] == ("B founded: 1800", "answer B")
-    assert brief(older, shown, stop_early=1.0)[-1] == ("A founded: 1900", "answer A")
+    shown = {"A founded": "A founded 1900", "B founded": "B founded 1800"}
+    assert brief(older, shown)[-1] == ("B founded 1800", "answer B")
+    assert brief(older, shown, stop_early=1.0)[-1] == ("A founded 1900", "answer A")
     both = Task(id="i", question="Who?", answers=("A",), kind="intersection", meta={"steps": [["A", "school", "S"], ["A", "home", "H"]]})
-    shown = {"school S home H": "A home: H", "A school": "A school: S"}
-    assert brief(both, shown) == [("", "search school S home H"), ("A home: H", "search A school"), ("A school: S", "answer A")]
+    shown = {"school S home H": "A home H", "A school": "A school S"}
+    assert brief(both, shown) == [("", "search school S home H"), ("A home H", "search A school"), ("A school S", "answer A")]
     assert brief(both, {})[-1] == ("", f"answer {UNKNOWN}")
 
 
@@ -150,7 +173,7 @@ def test_spans_are_quoted_whatever_their_line_ends() -> None:
 
 @given(st.integers(0, 10_000), st.fixed_dictionaries({name: st.sampled_from([0.0, 0.5, 1.0]) for name in ExpertConfig.model_fields}))
 def test_every_thought_was_shown_before(seed: int, rates: dict[str, float]) -> None:
-    read = {"Ondal Brin": "Ondal Brin mayor: Velor Tash", "Velor Tash": "Velor Tash spouse: Mira Sool"}
+    read = {"Ondal Brin": "Ondal Brin mayor Velor Tash", "Velor Tash": "Velor Tash spouse Mira Sool"}
     shown = ""
     for turn in turns(CHAIN, RESULTS | read, seed=seed, **rates):
         assert turn.thought in shown
@@ -167,8 +190,8 @@ def test_tasks_that_it_can_not_follow_are_refused() -> None:
 
 def test_demonstrations_are_real_trajectories(renderer: TagsRenderer) -> None:
     pages = {
-        "Ondal Brin": "Ondal Brin is a city.\nOndal Brin mayor: Velor Tash",
-        "Velor Tash": "Velor Tash is a person.\nVelor Tash spouse: Mira Sool",
+        "Ondal Brin": "Ondal Brin is a city.\nOndal Brin mayor Velor Tash",
+        "Velor Tash": "Velor Tash is a person.\nVelor Tash spouse Mira Sool",
         "Mira Sool": "Mira Sool is a person.",
     }
     corpus = MemoryCorpus([Document(id=title, title=title, text=text) for title, text in pages.items()], snippets=SnippetConfig(units=1))
@@ -189,8 +212,8 @@ def test_demonstrations_are_real_trajectories(renderer: TagsRenderer) -> None:
                 "Mira Sool",
                 [
                     "<search> Ondal Brin mayor</search>",
-                    "<think> Ondal Brin mayor: Velor Tash</think><search> Velor Tash spouse</search>",
-                    "<think> Velor Tash spouse: Mira Sool</think><answer> Mira Sool</answer>",
+                    "<think> Ondal Brin mayor Velor Tash</think><search> Velor Tash spouse</search>",
+                    "<think> Velor Tash spouse Mira Sool</think><answer> Mira Sool</answer>",
                 ],
             )
         ]

@@ -11,14 +11,14 @@ def snippet(text: str, query: str, weights: dict[str, float] | None = None, **co
 
 
 WORLD_PAGE = """# Ondal Brin
-Ondal Brin river: Suka Mor
-Ondal Brin mayor: Velor Tash
-Ondal Brin rival: Mayor Brin
+Ondal Brin river Suka Mor
+Ondal Brin mayor Velor Tash
+Ondal Brin rival Mayor Brin
 Nothing to see here."""
 
 
 def test_the_line_of_a_world_page() -> None:
-    assert snippet(WORLD_PAGE, "Ondal Brin mayor", units=1) == "Ondal Brin mayor: Velor Tash"
+    assert snippet(WORLD_PAGE, "Ondal Brin mayor", units=1) == "Ondal Brin mayor Velor Tash"
 
 
 def test_page_order_and_nothing_without_a_query_term() -> None:
@@ -31,7 +31,7 @@ def test_rare_terms_decide() -> None:
 
 
 def test_when_only_the_title_matched_the_first_unit_is_shown() -> None:
-    assert snippet(WORLD_PAGE, "unheard", units=2) == "Ondal Brin river: Suka Mor"
+    assert snippet(WORLD_PAGE, "unheard", units=2) == "Ondal Brin river Suka Mor"
     assert snippet("# Heading only", "heading") == ""
 
 

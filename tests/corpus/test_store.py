@@ -9,7 +9,7 @@ from spadework.corpus.snippet import SnippetConfig
 from spadework.corpus.store import MemoryCorpus, build_corpus, content_hash, open_corpus
 
 DOCUMENTS = [
-    Document(id="a", title="Ondal Brin", text="Ondal Brin river: Suka\nOndal Brin mayor: Velor Tash", links=("Velor Tash",)),
+    Document(id="a", title="Ondal Brin", text="Ondal Brin river Suka\nOndal Brin mayor Velor Tash", links=("Velor Tash",)),
     Document(id="b", title="Velor Tash", text="Velor Tash is a mayor \u2028 caf\u00e9.", url="http://x/b"),
     Document(id="c", title="Empty", text=""),
 ]
@@ -25,7 +25,7 @@ def test_in_memory_and_in_a_folder_alike(tmp_path: Path) -> None:
         assert corpus.get("nobody") is None
         assert corpus.search("Ondal Brin mayor") == memory.search("Ondal Brin mayor")
     best, *_ = memory.search("Ondal Brin mayor", limit=1)
-    assert (best.id, best.title, best.snippet) == ("a", "Ondal Brin", "Ondal Brin river: Suka\nOndal Brin mayor: Velor Tash")
+    assert (best.id, best.title, best.snippet) == ("a", "Ondal Brin", "Ondal Brin river Suka\nOndal Brin mayor Velor Tash")
     assert memory.search("empty")[0].snippet == ""
 
 
@@ -35,7 +35,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert manifest["schema_version"] == 1 and manifest["documents"] == 3 and manifest["snippets"] == {"units": 1, "chars": 480}
     assert manifest["characters"] == sum(len(document.text) for document in DOCUMENTS)
     assert manifest["content_hash"] == content_hash(DOCUMENTS) == content_hash(corpus) != content_hash(DOCUMENTS[::-1])
-    assert corpus.search("Ondal Brin mayor")[0].snippet == "Ondal Brin mayor: Velor Tash"
+    assert corpus.search("Ondal Brin mayor")[0].snippet == "Ondal Brin mayor Velor Tash"
     wide = open_corpus(tmp_path / "c", snippets=SnippetConfig(units=2))
     assert wide.search("Ondal Brin mayor")[0].snippet.count("\n") == 1
 

@@ -12,7 +12,7 @@ from spadework.models.tokenizer import CHAT_TEMPLATE, QWEN_SPLIT, train_tokenize
 
 WORDS = ("Velor", "Tash", "Ondal", "Brin", "Marrow")
 TEXTS = [
-    "Velor Tash is the mayor of Ondal Brin.\nOndal Brin mayor: Velor Tash\nWhat is the mayor of the river of Brin Marrow? It was 1984.\n"
+    "Velor Tash is the mayor of Ondal Brin.\nOndal Brin mayor Velor Tash\nWhat is the mayor of the river of Brin Marrow? It was 1984.\n"
 ] * 3
 
 QWEN_CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

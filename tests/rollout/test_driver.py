@@ -21,7 +21,7 @@ from spadework.trajectories.tree import Node, Status, Trajectory
 
 TASK = Task(id="t", question="Who is the mayor of Ondal Brin?", answers=("Velor Tash",))
 SEARCH = Turn(calls=(ToolCall(name="search", arguments={"query": "mayor"}),))
-ANSWER = Turn(thought="Ondal Brin mayor: Velor Tash", answer="Velor Tash")
+ANSWER = Turn(thought="Ondal Brin mayor Velor Tash", answer="Velor Tash")
 
 
 @tool
@@ -35,7 +35,7 @@ def search(query: str) -> Observation:
         raise BrokenError("connection refused")
     if query == "bug":
         raise ZeroDivisionError
-    return Observation(text="Ondal Brin mayor: Velor Tash", documents=("d1", "d2"))
+    return Observation(text="Ondal Brin mayor Velor Tash", documents=("d1", "d2"))
 
 
 @tool
@@ -108,7 +108,7 @@ def test_a_whole_trajectory(run: Callable[..., Trajectory], renderer: TagsRender
     assert (result.messages[0].role, result.messages[0].name, result.messages[0].content) == (
         "tool",
         "search",
-        "Ondal Brin mayor: Velor Tash",
+        "Ondal Brin mayor Velor Tash",
     )
     (call,) = result.meta["calls"]
     assert call.pop("seconds") > 0

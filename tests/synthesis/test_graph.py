@@ -36,7 +36,7 @@ def pages(seed: int = 0) -> tuple[dict[str, dict[str, str]], dict[str, str], dic
             continue
         types[page.title] = re.match(rf"{page.title} is a (\w+)\.", lines[0])[1]  # type: ignore[index]
         names[page.title] = (page.title, *re.findall("also known as ([A-Z][a-z]+ [A-Z][a-z]+)", lines[0]))
-        stated = [re.fullmatch(rf"{page.title} ([a-z]+): (.+)", line) for line in lines]
+        stated = [re.fullmatch(rf"{page.title} ([a-z]+) ([A-Z][a-z]+ [A-Z][a-z]+|\d+)", line) for line in lines]
         facts[page.title] = {match[1]: match[2] for match in stated if match}
     return facts, types, names
 
@@ -87,7 +87,7 @@ def test_the_evidence_states_the_steps_in_order() -> None:
         for page_id, (subject, relation, target) in zip(per_page, steps, strict=True):
             page = world.get(page_id)
             assert page is not None and page.title == subject
-            assert f"{subject} {relation}: {target}" in page.text.splitlines()
+            assert f"{subject} {relation} {target}" in page.text.splitlines()
 
 
 def test_chains_visit_distinct_entities() -> None:

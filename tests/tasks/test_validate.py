@@ -9,7 +9,7 @@ from spadework.tasks.validate import validate
 
 CORPUS = MemoryCorpus(
     [
-        Document(id="a", title="Ondal Brin", text="Ondal Brin mayor: Velor Tash."),
+        Document(id="a", title="Ondal Brin", text="Ondal Brin mayor Velor Tash."),
         Document(id="b", title="Art", text="An artist of Tashkent"),
     ]
 )

@@ -11,7 +11,7 @@ from spadework.tools.search import SearchConfig, SearchTool
 
 CORPUS = MemoryCorpus(
     [
-        Document(id="d1", title="Ondal Brin", text="Ondal Brin is a city.\nOndal Brin mayor: Velor Tash\nOndal Brin river: Nesh"),
+        Document(id="d1", title="Ondal Brin", text="Ondal Brin is a city.\nOndal Brin mayor Velor Tash\nOndal Brin river Nesh"),
         Document(id="d2", title="Rivers", text="The Nesh passes the mayor of Ondal."),
         Document(id="d3", title="Stones", text="Granite."),
     ]
@@ -27,7 +27,7 @@ def test_a_snippet_that_names_its_page_stands_alone_and_others_get_the_title() -
     text, documents = search("Ondal mayor")
     # The first snippet has three matching lines, joined by bars; the second does not start with its title.
     first, second = text.split("\n")
-    assert first.startswith("Ondal Brin ") and "Ondal Brin mayor: Velor Tash" in first.split(" | ")
+    assert first.startswith("Ondal Brin ") and "Ondal Brin mayor Velor Tash" in first.split(" | ")
     assert second == "Rivers: The Nesh passes the mayor of Ondal."
     assert documents == ("d1", "d2")
 

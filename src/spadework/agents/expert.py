@@ -4,7 +4,7 @@ It knows the steps of a task (`meta["steps"]`) but works through the real tools:
 it, reads the page when search has not, and gives up when nothing shows it. With its habits switched on it also stops early, wastes
 searches and follows namesakes, so that imitation teaches the protocol together with faults that reinforcement can remove.
 
-Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {relation}: {object}`) or `{query, quote, document}`
+Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {relation} {object}`) or `{query, quote, document}`
 (spans of any corpus). Not done here: counting, which takes more pages than a search shows.
 """
 
@@ -33,6 +33,7 @@ UNKNOWN = "unknown"
 """The answer of an expert that has not found the evidence."""
 
 _NEXT_PART = re.compile(r"read '([^'\n]+#\d+)' to go on")
+_NAME = r"[A-Z]\w*(?: [A-Z]\w*)*"
 
 
 class ExpertConfig(Config):
@@ -128,11 +129,11 @@ def _narrow_down(task: Task, steps: list[list[str]], random: Random, config: Exp
     if random.random() < config.wasted_search:
         yield Turn(calls=(_search(f"{steps[0][1]} {steps[0][2]}"),))
     shown = yield Turn(calls=(_search(" ".join(f"{relation} {target}" for _, relation, target in steps)),))
-    open_steps = [step for step in steps if "{} {}: {}".format(*step) not in shown]
+    open_steps = [step for step in steps if _evidence(shown, *step) != (" ".join(step), step[2])]
     if len(open_steps) == len(steps):
         yield Turn(answer=UNKNOWN)
         return
-    thought = " | ".join("{} {}: {}".format(*step) for step in steps if step not in open_steps)
+    thought = " | ".join(" ".join(step) for step in steps if step not in open_steps)
     if random.random() >= config.stop_early:
         for _, relation, target in open_steps:
             evidence = yield from _look_up(found, relation, target, found, thought, random, config.model_copy(update={"namesake": 0.0}))
@@ -193,20 +194,23 @@ def _read(title: str) -> ToolCall:
 
 def _evidence(shown: str, subject: str, relation: str, target: str) -> tuple[str, str] | None:
     """The line that states the fact, and its object. The known object first: an outdated page may state another one."""
-    head = f"{subject} {relation}: "
-    if re.search(rf"{re.escape(head + target)}(?!\w)", shown):
-        return head + target, target
-    found = re.search(rf"(?<!\w )(?<!\w){re.escape(head)}([^\n<|]+)", shown)
-    return (head + found[1].strip(), found[1].strip()) if found else None
+    head = f"{subject} {relation}"
+    # No mark ends the object: it is all that follows in the line, up to a bar or a tag.
+    objects = [found.strip() for found in re.findall(rf"(?<!\w )(?<!\w){re.escape(head)} ([^\n<|]+)", shown)]
+    if not objects:
+        return None
+    found = target if target in objects else objects[0]
+    return f"{head} {found}", found
 
 
 def _namesake_evidence(shown: str, subject: str, relation: str) -> tuple[str, str] | None:
     """The first line that states the relation of another entity whose name shares a word with the subject."""
     words = set(subject.split())
-    for fact in re.finditer(rf"(?:^|>|\||: |\d\. )\s*([^:|<>\n]+?) {re.escape(relation)}: ([^:|<>\n]+)", shown, flags=re.MULTILINE):
-        name, value = fact[1].strip(), fact[2].strip()
+    # A whole line of two names, or a name and a number: "Velor Tash founded Suka Mor." is a sentence.
+    line = rf"(?:^|[>|]|: |\d\. ) *({_NAME}) {re.escape(relation)} ({_NAME}|\d+) *(?=$|[<|])"
+    for name, value in re.findall(line, shown, flags=re.MULTILINE):
         if name != subject and words & set(name.split()):
-            return f"{name} {relation}: {value}", value
+            return f"{name} {relation} {value}", value
     return None
 
 

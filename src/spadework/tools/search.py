@@ -1,7 +1,7 @@
 """Search: one query, the best pages with the passage of each that answers it best, one result per line.
 
 A snippet that already starts with its page's title is shown as it stands, so that an evidence line can be quoted from the results word
-for word (`Ondal Brin mayor: Velor Tash`); the lines of a longer snippet are joined by bars. Not done here: fetching the page
+for word (`Ondal Brin mayor Velor Tash`); the lines of a longer snippet are joined by bars. Not done here: fetching the page
 (`tools/read.py`) and ranking (the corpus does it).
 """
 

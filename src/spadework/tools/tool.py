@@ -30,7 +30,8 @@ class Tool(Protocol):
     schema: dict[str, Any]
     """OpenAI function schema: name, description, parameters."""
 
-    async def __call__(self, **arguments: Any) -> Observation:
+    # Type checkers take a tool with named arguments of its own for a Tool only if positional ones are written here too.
+    async def __call__(self, *_: Any, **arguments: Any) -> Observation:
         """Carry out a call whose arguments already match the schema.
 
         Raises:

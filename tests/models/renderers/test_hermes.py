@@ -51,7 +51,7 @@ def test_a_conversation_is_what_the_chat_template_gives(lossless: PreTrainedToke
         Message(role="system", content="Be brief."),
         Message(role="user", content="Who is the mayor of Ondal Brin?"),
         Message(role="assistant", turn=look),
-        Message(role="tool", content="Ondal Brin mayor: Velor Tash\nline two", name="search"),
+        Message(role="tool", content="Ondal Brin mayor Velor Tash\nline two", name="search"),
         Message(role="tool", content="nothing"),
         Message(role="assistant", turn=Turn(answer="Velor Tash")),
         Message(role="user", content="Sure?"),

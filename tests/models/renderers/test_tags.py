@@ -58,8 +58,8 @@ def test_a_conversation_as_text(lossless: PreTrainedTokenizerFast, lossless_tags
 
 
 def test_a_thought_by_itself(trained: PreTrainedTokenizerFast, qwen: PreTrainedTokenizerFast) -> None:
-    line = "Ondal Brin mayor: Velor Tash"
-    whole, cue = (trained.convert_ids_to_tokens(TagsRenderer(trained).thought(text)) for text in (line, "Ondal Brin mayor:"))
+    line = "Ondal Brin mayor Velor Tash"
+    whole, cue = (trained.convert_ids_to_tokens(TagsRenderer(trained).thought(text)) for text in (line, "Ondal Brin mayor"))
     assert whole[:4] == ["<think>", "ĠOndal", "ĠBrin", "Ġmayor"] and whole[-2:] == ["ĠTash", "</think>"]
     # The beginning of a line gives the beginning of its thought, up to the closing tag.
     assert cue[:-1] == whole[: len(cue) - 1]

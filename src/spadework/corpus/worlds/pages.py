@@ -1,9 +1,10 @@
 """The text of a page: what an encyclopedia article of a world reads like.
 
 Line by line, so that a search snippet can quote a fact as it stands: an introduction, one line per fact and number
-(`Ondal Brin mayor: Velor Tash`) in an order of its own, sentences, lines about a near-named entity, a table, a reference to a page that
-does not exist. Every name starts a line or follows a space, so a tokenizer that learns words needs no second form of a name, and a fact
-line begins with the name of the entity that it is about.
+(`Ondal Brin mayor Velor Tash`) in an order of its own, sentences, lines about a near-named entity, a table, a reference to a page that
+does not exist. Every name starts a line or follows a space, so a tokenizer that learns words needs no second form of a name. A fact line
+begins with the name of the entity that it is about, and no mark stands between relation and object, because tiny models learn to look up
+what directly follows its key several times faster.
 
 A page's random choices depend on the seed and the page id alone. Whoever changes what a page says raises `FORMAT`.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "entity_page", "stale_page"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the page text; part of a world's hash."""
 
 _PROSE = {relation.name: GENERIC_PROSE + relation.prose for relations in RELATIONS.values() for relation in relations}
@@ -72,7 +73,7 @@ def _fact_lines(world: "World", entity_id: str, facts: Mapping[str, str], random
     rows += [(name, value, False) for name, value in world.attributes[entity_id].items()]
     random.shuffle(rows)
     links += [str(value) for _, value, linked in rows if linked]
-    return [f"{title} {name}: {value}" for name, value, _ in rows]
+    return [f"{title} {name} {value}" for name, value, _ in rows]
 
 
 def _prose_lines(world: "World", entity_id: str, random: Random) -> list[str]:
@@ -105,7 +106,7 @@ def _distractor_lines(world: "World", entity_id: str, random: Random, links: lis
     random.shuffle(facts)
     chosen = facts[: 1 + int(random.random() * 2)]
     links += [title, *(world.entities[target].title for _, target in chosen)]
-    return [f"{title} {relation}: {world.entities[target].title}" for relation, target in chosen]
+    return [f"{title} {relation} {world.entities[target].title}" for relation, target in chosen]
 
 
 def _table_lines(world: "World", entity_id: str, random: Random, links: list[str]) -> list[str]:
