@@ -65,7 +65,7 @@ def answers_from_text(task: Task) -> tuple[str, ...]:
     number = next(number for number in ATTRIBUTES[match[1]] if number.asks == match[2])
     first, second = int(facts[match[3]][number.name]), int(facts[match[4]][number.name])
     assert first != second
-    earlier = {"was founded earlier", "was born earlier", "was released earlier", "was published earlier", "opened earlier"}
+    earlier = {"was founded earlier", "was born earlier", "was released earlier", "was printed earlier", "opened earlier"}
     return names[match[3] if (first < second) == (match[2] in earlier) else match[4]]
 
 

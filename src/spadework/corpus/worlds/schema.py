@@ -1,7 +1,8 @@
 """What there is in a world: types of entities, relations between them, numbers about them, and how each is said in prose.
 
 Every relation is functional (one object per subject), so a chain of relations has one answer. Names of types, relations and attributes are
-single lower-case English words. The generic phrasings fit every relation; a relation may add sentences of its own.
+single lower-case English words, different after stemming within a type, so that a search tells them apart. The generic
+phrasings fit every relation; a relation may add sentences of its own.
 """
 
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
     "company": (_FOUNDED, Attribute("staff", 10, 90_000, "{s} has a staff of {o}.", False, "has the larger staff")),
     "university": (_FOUNDED, Attribute("students", 300, 60_000, "{o} students are enrolled at {s}.", False, "has more students")),
     "film": (Attribute("released", 1920, 2020, "{s} was released in {o}.", True, "was released earlier"),),
-    "book": (Attribute("published", 1600, 2020, "{s} was published in {o}.", True, "was published earlier"),),
+    "book": (Attribute("printed", 1600, 2020, "{s} was printed in {o}.", True, "was printed earlier"),),
     "museum": (Attribute("opened", 1700, 2020, "{s} opened in {o}.", True, "opened earlier"),),
     "team": (_FOUNDED,),
 }
