@@ -2,8 +2,9 @@
 
 A Hugging Face model is the container and the exchange format; this file is how it is computed, for training and for sampling alike, so that
 both sides agree by construction. `fuse` turns parameters by their Hugging Face names into the few matrices that are really multiplied
-(query, key and value in one; gate and up in one) in the compute type, differentiably. `hidden_states` runs flat tokens [N] through the layers and
-leaves attention to the caller's `attend`: block attention over a packed forest when training (`attention.py`), a KV cache when sampling.
+(query, key and value in one; gate and up in one) in the compute type, differentiably. `hidden_states` runs flat tokens [N] through the
+layers and leaves attention to the caller's `attend`: block attention over a packed forest when training (`attention.py`), a KV cache when
+sampling.
 
 Shapes: N tokens, D hidden size, H query heads, K key-value heads, E head size, V vocabulary. Not done here: sliding windows, mixture of
 experts and rotary variants that depend on the sequence length; such a checkpoint is refused when it is loaded.
@@ -20,6 +21,7 @@ from transformers import PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from spadework.core.errors import InputError
+from spadework.models.blocks import mlp, project
 
 __all__ = ["Attend", "DecoderWeights", "LayerWeights", "Rotary", "check_supported", "fuse", "hidden_states", "logits"]
 
@@ -29,7 +31,7 @@ SUPPORTED = ("llama", "qwen2", "qwen3")
 class Attend(Protocol):
     """Attention over whatever the caller keeps."""
 
-    def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
+    def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor, /) -> Tensor:
         """Mix the values: [N, H * E]. Queries and keys already carry their positions."""
         ...
 
@@ -73,6 +75,8 @@ def check_supported(config: PretrainedConfig) -> None:
     kind = config.model_type
     if kind not in SUPPORTED:
         raise InputError(f"architecture '{kind}' is not supported; supported: {', '.join(SUPPORTED)}")
+    if getattr(config, "quantization_config", None) is not None:
+        raise InputError("quantised checkpoints are not supported; use the unquantised model")
     if getattr(config, "use_sliding_window", False):
         raise InputError(f"'{kind}' with sliding-window attention is not supported; set use_sliding_window to false in its config.json")
     if config.hidden_act != "silu":
@@ -172,22 +176,13 @@ def hidden_states(weights: DecoderWeights, token_ids_N: Tensor, rotation: tuple[
         rotation: `Rotary.at` of their positions.
         attend: attention over the packed sequences or the cache.
     """
-    cos, sin = rotation
-    num_q, num_k, size, epsilon = weights.num_heads, weights.num_kv_heads, weights.head_dim, weights.epsilon
+    sizes, epsilon = (weights.num_heads, weights.num_kv_heads, weights.head_dim), weights.epsilon
     x = F.embedding(token_ids_N, weights.embedding)
-    shape = (x.shape[-1],)
     for index, layer in enumerate(weights.layers):
-        qkv = F.linear(F.rms_norm(x, shape, layer.input_norm, epsilon), layer.qkv, layer.qkv_bias)
-        # Splits, not slices: the gradient of a split is one concatenation, that of a slice is a zero-filled copy.
-        qk, v = qkv.view(-1, num_q + 2 * num_k, size).split([num_q + num_k, num_k], 1)
-        if layer.qk_norm is not None:
-            qk = F.rms_norm(qk, (size,), None, epsilon) * layer.qk_norm
-        qk = torch.addcmul(qk * cos, qk.roll(size // 2, -1), sin)
-        mixed = attend(index, *qk.split([num_q, num_k], 1), v)
-        x = x + F.linear(mixed, layer.output, layer.output_bias)
-        gate, up = F.linear(F.rms_norm(x, shape, layer.mlp_norm, epsilon), layer.gate_up).chunk(2, -1)
-        x = x + F.linear(F.silu(gate) * up, layer.down)
-    return F.rms_norm(x, shape, weights.norm, epsilon)
+        q, k, v = project(x, layer.input_norm, layer.qkv, layer.qkv_bias, layer.qk_norm, rotation, epsilon, sizes)
+        x = x + F.linear(attend(index, q, k, v), layer.output, layer.output_bias)
+        x = mlp(x, layer.mlp_norm, layer.gate_up, layer.down, epsilon)
+    return F.rms_norm(x, weights.norm.shape, weights.norm, epsilon)
 
 
 def logits(weights: DecoderWeights, hidden_ND: Tensor) -> Tensor:

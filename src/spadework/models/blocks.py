@@ -1,0 +1,200 @@
+"""The two halves of a decoder layer as single differentiable functions, computed in slices of rows that fit the cache.
+
+Between two matrix products a layer is a dozen elementwise steps: norms, rotation, SwiGLU. One operation at a time over a whole pack,
+each reads and writes main memory. Here every slice passes through all steps while it is in the processor's cache, and the backward pass
+is written out by hand, so that intermediates are computed again from the few that are kept: on a CPU a training step takes about a
+fifth less time and a third less memory. The gradients equal those of autograd; a test compares them.
+
+On a GPU there is one slice. Gradients of matrices are summed over the slices in float32. Not done here: second derivatives.
+Shapes: N rows, D hidden size, I intermediate size, H query heads, K key-value heads, E head size.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["add_product", "mlp", "project", "slices"]
+
+SLICE_ELEMENTS = 1 << 18
+"""Elements of the widest intermediate of a slice: 1 MB in float32, a part of a core's second-level cache."""
+
+
+def slices(x: Tensor, width: int) -> Iterator[slice]:
+    """Slices of rows whose widest intermediate stays in the cache; at least 128 rows, so that matrix products stay efficient."""
+    rows = max(128, SLICE_ELEMENTS // width) if x.device.type == "cpu" else max(1, len(x))
+    return (slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows))
+
+
+def add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
+    """Do total += left @ right with a total in float32; nothing if the gradient is not wanted (frozen weights)."""
+    if total is not None:
+        if left.dtype == total.dtype:
+            total.addmm_(left, right)
+        else:
+            total += torch.mm(left, right)
+
+
+def _total(weight: Tensor | None, wanted: bool) -> Tensor | None:
+    return torch.zeros_like(weight, dtype=torch.float32) if weight is not None and wanted else None
+
+
+def _like(total: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    return total.to(weight.dtype) if total is not None and weight is not None else None
+
+
+def _rotate_half(x: Tensor) -> Tensor:
+    return x.roll(x.shape[-1] // 2, -1)
+
+
+def _norm_parts(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The normalised values and the reciprocal root mean square, in float32."""
+    x = x.float()
+    scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
+    return x * scale, scale
+
+
+def _norm_backward(grad: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
+    """Gradient of the normalisation, from that of its output: scale * (grad - normal * mean(grad * normal)). Overwrites `grad`."""
+    inner = (grad * normal).mean(-1, keepdim=True)
+    return grad.addcmul_(normal, inner, value=-1).mul_(scale)
+
+
+class _Mlp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
+        hidden = x_ND.new_empty(len(x_ND), len(gate_up))
+        output = torch.empty_like(x_ND)
+        for rows in slices(x_ND, len(gate_up)):
+            x = x_ND[rows]
+            gate, up = torch.mm(F.rms_norm(x, norm.shape, norm, epsilon), gate_up.t(), out=hidden[rows]).chunk(2, -1)
+            torch.addmm(x, F.silu(gate).mul_(up), down.t(), out=output[rows])
+        ctx.save_for_backward(x_ND, norm, gate_up, down, hidden)
+        ctx.epsilon = epsilon
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
+        x_ND, norm, gate_up, down, hidden = ctx.saved_tensors
+        d_norm = torch.zeros_like(norm, dtype=torch.float32)
+        d_gate_up, d_down = _total(gate_up, ctx.needs_input_grad[2]), _total(down, ctx.needs_input_grad[3])
+        d_x = torch.empty_like(x_ND)
+        for rows in slices(x_ND, len(gate_up)):
+            grad, (gate, up) = grad_ND[rows], hidden[rows].chunk(2, -1)
+            active = F.silu(gate)
+            d_hidden = torch.empty_like(hidden[rows])
+            d_gate, d_up = d_hidden.chunk(2, -1)
+            d_active = torch.mm(grad, down)
+            torch.mul(d_active, active, out=d_up)
+            torch.ops.aten.silu_backward.grad_input(d_active.mul_(up), gate, grad_input=d_gate)
+            add_product(d_down, grad.t(), active.mul_(up))
+            normal, scale = _norm_parts(x_ND[rows], ctx.epsilon)
+            add_product(d_gate_up, d_hidden.t(), (normal * norm).to(grad.dtype))
+            d_normal = torch.mm(d_hidden, gate_up).float()
+            d_norm += (d_normal * normal).sum(0)
+            torch.add(grad, _norm_backward(d_normal * norm, normal, scale), out=d_x[rows])
+        return d_x, _like(d_norm, norm), _like(d_gate_up, gate_up), _like(d_down, down), None
+
+
+def mlp(x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
+    """The MLP with its norm and its residual, x + SwiGLU(norm(x)): [N, D].
+
+    Args:
+        x_ND: residual stream.
+        norm: [D] weight of the norm before.
+        gate_up: [2I, D].
+        down: [D, I].
+        epsilon: of the norm.
+    """
+    return _Mlp.apply(x_ND, norm, gate_up, down, epsilon)
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_ND: Tensor,
+        norm: Tensor,
+        qkv: Tensor,
+        bias: Tensor | None,
+        qk_norm: Tensor | None,
+        rotation: tuple[Tensor, Tensor],
+        epsilon: float,
+        sizes: tuple[int, int, int],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        num_q, num_k, size = sizes
+        cos, sin = rotation
+        raw = x_ND.new_empty(len(x_ND), num_q + 2 * num_k, size)
+        q = x_ND.new_empty(len(x_ND), num_q, size)
+        k = x_ND.new_empty(len(x_ND), num_k, size)
+        for rows in slices(x_ND, len(qkv)):
+            flat = raw[rows].view(-1, len(qkv))
+            torch.mm(F.rms_norm(x_ND[rows], norm.shape, norm, epsilon), qkv.t(), out=flat)
+            if bias is not None:
+                flat += bias
+            qk = raw[rows, : num_q + num_k]
+            if qk_norm is not None:
+                qk = F.rms_norm(qk, (size,), None, epsilon).mul_(qk_norm)
+            turned = torch.addcmul(qk * cos[rows], _rotate_half(qk), sin[rows])
+            q[rows], k[rows] = turned[:, :num_q], turned[:, num_q:]
+        ctx.save_for_backward(x_ND, norm, qkv, bias, qk_norm, cos, sin, raw)
+        ctx.epsilon, ctx.sizes = epsilon, sizes
+        return q, k, raw[:, num_q + num_k :]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+        x_ND, norm, qkv, bias, qk_norm, cos, sin, raw = ctx.saved_tensors
+        num_q, num_k, _ = ctx.sizes
+        d_norm, d_bias, d_qk_norm = torch.zeros_like(norm, dtype=torch.float32), _total(bias, True), _total(qk_norm, True)
+        d_qkv = _total(qkv, ctx.needs_input_grad[2])
+        d_x = torch.empty_like(x_ND)
+        for rows in slices(x_ND, len(qkv)):
+            d_raw = torch.empty_like(raw[rows])
+            d_raw[:, num_q + num_k :] = grad_v[rows]
+            grad = torch.cat([grad_q[rows], grad_k[rows]], 1)
+            d_qk = _rotate_half(grad * sin[rows]).addcmul_(grad, cos[rows])
+            if d_qk_norm is not None:
+                normal, scale = _norm_parts(raw[rows, : num_q + num_k], ctx.epsilon)
+                d_qk = d_qk.float()
+                d_qk_norm += (d_qk * normal).sum(0)
+                d_qk = _norm_backward(d_qk.mul_(qk_norm), normal, scale)
+            d_raw[:, : num_q + num_k] = d_qk
+            d_flat = d_raw.view(-1, len(qkv))
+            normal, scale = _norm_parts(x_ND[rows], ctx.epsilon)
+            add_product(d_qkv, d_flat.t(), (normal * norm).to(d_flat.dtype))
+            if d_bias is not None:
+                d_bias += d_flat.sum(0)
+            d_normal = torch.mm(d_flat, qkv).float()
+            d_norm += (d_normal * normal).sum(0)
+            d_x[rows] = _norm_backward(d_normal.mul_(norm), normal, scale)
+        return d_x, _like(d_norm, norm), _like(d_qkv, qkv), _like(d_bias, bias), _like(d_qk_norm, qk_norm), None, None, None
+
+
+def project(
+    x_ND: Tensor,
+    norm: Tensor,
+    qkv: Tensor,
+    bias: Tensor | None,
+    qk_norm: Tensor | None,
+    rotation: tuple[Tensor, Tensor],
+    epsilon: float,
+    sizes: tuple[int, int, int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [N, H, E], keys and values [N, K, E] of the normed rows. Queries and keys are rotated, and first normed per head if the model does.
+
+    Args:
+        x_ND: residual stream.
+        norm: [D] weight of the norm before.
+        qkv: [(H + 2K) * E, D].
+        bias: of the projection.
+        qk_norm: [H + K, E] weights of the norms per head.
+        rotation: cosines and signed sines [N, 1, E].
+        epsilon: of the norms.
+        sizes: H, K, E.
+    """
+    return _Project.apply(x_ND, norm, qkv, bias, qk_norm, rotation, epsilon, sizes)

@@ -1,0 +1,105 @@
+"""The written-out backward passes against autograd on the textbook formulas."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spadework.models import blocks
+from spadework.models.blocks import mlp, project
+from spadework.models.decoder import DecoderWeights
+from spadework.models.logprobs import token_logprobs
+
+EPSILON = 1e-6
+
+
+def plain_mlp(x: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    gate, up = F.linear(F.rms_norm(x, norm.shape, norm, EPSILON), gate_up).chunk(2, -1)
+    return x + F.linear(F.silu(gate) * up, down)
+
+
+def plain_project(
+    x: Tensor,
+    norm: Tensor,
+    qkv: Tensor,
+    bias: Tensor | None,
+    qk_norm: Tensor | None,
+    rotation: tuple[Tensor, Tensor],
+    sizes: tuple[int, int, int],
+) -> tuple[Tensor, ...]:
+    num_q, num_k, size = sizes
+    cos, sin = rotation
+    qk, v = F.linear(F.rms_norm(x, norm.shape, norm, EPSILON), qkv, bias).view(len(x), -1, size).split([num_q + num_k, num_k], 1)
+    if qk_norm is not None:
+        qk = F.rms_norm(qk, (size,), None, EPSILON) * qk_norm
+    first, second = qk.chunk(2, -1)
+    qk = qk * cos + torch.cat([second, first], -1) * sin
+    return (*qk.split([num_q, num_k], 1), v)
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float32).requires_grad_()
+
+
+def same_gradients(ours: Callable[[], tuple[Tensor, ...]], plain: Callable[[], tuple[Tensor, ...]], leaves: list[Tensor]) -> None:
+    values = ours()
+    torch.testing.assert_close(values, plain())
+    upstream = [torch.randn_like(value) for value in values]
+    expected = torch.autograd.grad(plain(), leaves, upstream)
+    torch.testing.assert_close(torch.autograd.grad(ours(), leaves, upstream), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 128 rows are the least, so 300 rows are three slices, the last one shorter.
+    monkeypatch.setattr(blocks, "SLICE_ELEMENTS", 1)
+    torch.manual_seed(0)
+
+
+def test_mlp_equals_autograd() -> None:
+    leaves = [random(300, 12), random(12), random(40, 12), random(12, 20)]
+    same_gradients(lambda: (mlp(*leaves, EPSILON),), lambda: (plain_mlp(*leaves),), leaves)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("normed", [False, True])
+def test_projection_equals_autograd(biased: bool, normed: bool) -> None:
+    sizes = (4, 2, 6)
+    x, norm, qkv = random(300, 12), random(12), random(48, 12)
+    bias, qk_norm = random(48) if biased else None, random(6, 6) if normed else None
+    rotation = (torch.randn(300, 1, 6), torch.randn(300, 1, 6))
+    same_gradients(
+        lambda: project(x, norm, qkv, bias, qk_norm, rotation, EPSILON, sizes),
+        lambda: plain_project(x, norm, qkv, bias, qk_norm, rotation, sizes),
+        [leaf for leaf in (x, norm, qkv, bias, qk_norm) if leaf is not None],
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_log_probabilities_equal_autograd(temperature: float) -> None:
+    hidden, head, labels = random(300, 12), random(50, 12), torch.randint(0, 50, (300,))
+    weights = DecoderWeights(head, [], head, head, 1, 1, 12, EPSILON)
+    same_gradients(
+        lambda: (token_logprobs(weights, hidden, labels, temperature=temperature, chunk_elements=50 * 128),),
+        lambda: (F.linear(hidden, head).div(temperature or 1.0).log_softmax(-1).gather(1, labels[:, None])[:, 0],),
+        [hidden, head],
+    )
+
+
+def test_frozen_matrices_get_no_gradient() -> None:
+    x, norm, gate_up, down = random(5, 12), random(12), random(40, 12).detach(), random(12, 20).detach()
+    (expected,) = torch.autograd.grad(plain_mlp(x, norm, gate_up, down).square().sum(), [x])
+    mlp(x, norm, gate_up, down, EPSILON).square().sum().backward()
+    torch.testing.assert_close(x.grad, expected)
+    assert gate_up.grad is None and down.grad is None
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    leaves = [random(300, 16), random(16), random(48, 16), random(16, 24)]
+    low = [leaf.detach().bfloat16().requires_grad_() for leaf in leaves]
+    exact = torch.autograd.grad(plain_mlp(*[leaf.float() for leaf in low]).sum(), low)
+    for ours, wanted in zip(torch.autograd.grad(mlp(*low, EPSILON).sum(), low), exact, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.float() - wanted.float()).norm() < 0.02 * wanted.float().norm()
