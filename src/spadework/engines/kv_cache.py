@@ -1,12 +1,15 @@
 """Keys and values of many sequences, one row each, with their tokens beside them.
 
-A row outlives its request: the next turn of a trajectory finds its own tokens there and continues without a prefill, and a sibling or a fork
-finds a prefix and copies it. Matching is by tokens alone, so callers never name sessions. Rows and their length grow by doubling.
+A row outlives its request: the next turn of a trajectory finds its own tokens there and continues without a prefill, and a sibling or a
+fork finds a prefix and copies it. Matching is by tokens alone, so callers never name sessions. Rows and their length grow by doubling.
 
 Shapes: S rows, L positions, K key-value heads, E head size.
 """
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,15 +20,16 @@ class KVCache:
     """Rows of cached sequences."""
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, rows: int, *, dtype: torch.dtype, device: torch.device) -> None:
-        """Allocate `rows` rows; untouched pages cost no memory."""
-        self.keys = [torch.zeros(rows, kv_heads, 256, head_dim, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros_like(key) for key in self.keys]
-        self.tokens = np.zeros((rows, 256), dtype=np.int64)
-        self.assigned = np.zeros(rows, dtype=np.int64)
+        """Allocate `rows` rows; on a CPU, memory is taken as it is written to."""
+        shape = (rows, kv_heads, 256, head_dim)
+        self.keys = [_zeros(shape, dtype, device) for _ in range(layers)]
+        self.values = [_zeros(shape, dtype, device) for _ in range(layers)]
+        self.tokens: npt.NDArray[np.int64] = np.zeros((rows, 256), dtype=np.int64)
+        self.assigned: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         """Number of tokens that stand in each row."""
-        self.valid = np.zeros(rows, dtype=np.int64)
+        self.valid: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         """Number of leading tokens whose keys and values are cached."""
-        self.busy = np.zeros(rows, dtype=bool)
+        self.busy: npt.NDArray[np.bool_] = np.zeros(rows, dtype=bool)
         """A request is running in the row."""
         self._used = np.zeros(rows, dtype=np.int64)
         self._clock = 0
@@ -39,11 +43,11 @@ class KVCache:
         self.tokens = np.pad(self.tokens, ((0, 0), (0, grown - current)))
         for tensors in (self.keys, self.values):
             for index, old in enumerate(tensors):
-                new = old.new_zeros(old.shape[0], old.shape[1], grown, old.shape[3])
+                new = _zeros((old.shape[0], old.shape[1], grown, old.shape[3]), old.dtype, old.device)
                 new[:, :, :current] = old
                 tensors[index] = new
 
-    def match(self, tokens: np.ndarray) -> tuple[int, int, int]:
+    def match(self, tokens: npt.NDArray[np.int64]) -> tuple[int, int, int]:
         """The row with the longest cached prefix of the tokens.
 
         Returns:
@@ -73,7 +77,7 @@ class KVCache:
         row = int(key.argmin())
         return None if key[row] == np.iinfo(np.int64).max else row
 
-    def start(self, row: int, tokens: np.ndarray, source: int, prefix: int) -> None:
+    def start(self, row: int, tokens: npt.NDArray[np.int64], source: int, prefix: int) -> None:
         """Put a sequence into a row, with the cached prefix of a source row (which may be the row itself)."""
         if source != row and prefix:
             for tensors in (self.keys, self.values):
@@ -99,3 +103,14 @@ class KVCache:
         """Store keys and values of flat tokens."""
         self.keys[layer][rows_N, :, positions_N] = k_NKE.to(self.keys[layer].dtype)
         self.values[layer][rows_N, :, positions_N] = v_NKE.to(self.values[layer].dtype)
+
+
+def _zeros(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros. On a CPU they come from NumPy, which leaves pages to the system until they are written; `torch.zeros` writes all of them."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    buffer = np.zeros(size + 64, dtype=np.uint8)
+    # Vectors are read a cache line at a time.
+    aligned = -buffer.ctypes.data % 64
+    return torch.from_numpy(buffer[aligned : aligned + size]).view(dtype).view(shape)

@@ -1,9 +1,9 @@
 """The local engine: continuous batching over a model in this process, on a CPU or one GPU.
 
-Every step computes new prompt tokens of the sequences that have some (prefill) and one token for each of the others (decode); requests join and leave
-between steps. Keys and values stay when a request ends, so the next turn of a trajectory computes only its observation, eight
-samples of a prompt prefill it once, and a fork copies its prefix (`kv_cache.py`). Weights are replaced in place: cached keys and values are void then,
-requests in flight recompute theirs, and each token records the version that sampled it.
+Every step computes new prompt tokens of the sequences that have some (prefill) and one token for each of the others (decode); requests join
+and leave between steps. Keys and values stay when a request ends, so the next turn of a trajectory computes only its observation, eight
+samples of a prompt prefill it once, and a fork copies its prefix (`kv_cache.py`). Weights are replaced in place: cached keys and values are
+void then, requests in flight recompute theirs, and each token records the version that sampled it.
 
 Not here: paged memory and many GPUs; a vLLM server behind the same contract has them.
 """
@@ -12,10 +12,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -33,15 +36,15 @@ __all__ = ["LocalEngine", "LocalEngineConfig"]
 class LocalEngineConfig(Config):
     """How the local engine runs."""
 
-    dtype: str = "float32"
-    """Compute type: float32 or bfloat16. On a CPU small matrices are faster in float32."""
-    kv_cache_dtype: str = "auto"
-    """Type of cached keys and values: auto (the compute type), float32 or bfloat16, which halves what a decode step reads."""
-    max_num_seqs: int = 256
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute type. On a CPU small matrices are faster in float32."""
+    kv_cache_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of cached keys and values. auto: the compute type. bfloat16 halves what a decode step reads."""
+    max_num_seqs: int = Field(default=256, gt=0)
     """Rows of the cache: sequences that are computed or kept for their next turn."""
     max_model_len: int | None = None
     """Longest sequence; the model's own window if not given."""
-    max_num_batched_tokens: int = 8192
+    max_num_batched_tokens: int = Field(default=8192, gt=0)
     """Prompt tokens computed in one step."""
     device: str = "cpu"
     """cpu or cuda."""
@@ -82,8 +85,11 @@ class LocalEngine:
         self._device = torch.device(self.config.device)
         self._dtype = getattr(torch, self.config.dtype)
         self._rotary = Rotary(model_config, self._device, self._dtype)
-        self._weights: DecoderWeights | None = None
-        self._cache: KVCache | None = None
+        self._weights: DecoderWeights
+        self._cache: KVCache
+        self._loaded = False
+        self._waiting: set[asyncio.Future[Completion]] = set()
+        """Of all requests that have no completion yet."""
         self._queue: deque[tuple[Request, asyncio.Future[Completion]]] = deque()
         self._running: list[_Sequence] = []
         self._task: asyncio.Task[None] | None = None
@@ -92,10 +98,11 @@ class LocalEngine:
     async def load(self, weights: Weights, version: int) -> None:
         """Replace the weights; see `Engine.load`."""
         with torch.inference_mode():
-            on_device = {name: tensor.detach().to(self._device) for name, tensor in weights.items()}
+            # A copy: a trainer goes on writing into its own parameters.
+            on_device = {name: tensor.detach().to(self._device, self._dtype, copy=True) for name, tensor in weights.items()}
             self._weights = fuse(self._model_config, on_device, self._dtype)
         self.version = version
-        if self._cache is None:
+        if not self._loaded:
             kind = self.config.kv_cache_dtype
             cache_dtype = self._dtype if kind == "auto" else getattr(torch, kind)
             self._cache = KVCache(
@@ -106,23 +113,32 @@ class LocalEngine:
                 dtype=cache_dtype,
                 device=self._device,
             )
+            self._loaded = True
         self._cache.forget()
 
     async def generate(self, request: Request) -> Completion:
         """Continue a request; see `Engine.generate`."""
-        if self._cache is None:
+        if not self._loaded:
             raise InputError("the engine has no weights yet; call load first")
         if not request.token_ids:
             raise InputError(f"{request.label or 'request'}: no tokens to continue")
         if len(request.token_ids) >= self._window:
             return Completion([], [], [], "context")
+        if request.params.max_tokens <= 0:
+            return Completion([], [], [], "length")
+        # Built here, so that a rule that can not be built fails its own request and no other.
+        self._stop_rule(request)
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._abandon()
             self._task = loop.create_task(self._run())
         future: asyncio.Future[Completion] = loop.create_future()
         self._queue.append((request, future))
-        return await future
+        self._waiting.add(future)
+        try:
+            return await future
+        finally:
+            self._waiting.discard(future)
 
     def _abandon(self) -> None:
         """Free what an event loop that ended (Ctrl-C, an error) left running."""
@@ -130,6 +146,7 @@ class LocalEngine:
             self._cache.release(sequence.row)
         self._running.clear()
         self._queue.clear()
+        self._waiting.clear()
 
     async def _run(self) -> None:
         try:
@@ -138,7 +155,7 @@ class LocalEngine:
                     self._step()
                 await asyncio.sleep(0)
         except BaseException as error:
-            for future in [sequence.future for sequence in self._running] + [future for _, future in self._queue]:
+            for future in list(self._waiting):
                 if not future.done():
                     future.set_exception(error)
             self._abandon()
@@ -178,6 +195,9 @@ class LocalEngine:
                 row: int | None = source
             else:
                 row = cache.take(keep=source)
+                if row is None and source >= 0 and not cache.busy[source]:
+                    # No other row is free, so the prefix stays where it is and the rest of the row is given up.
+                    row = source
             if row is None:
                 self._queue.appendleft((request, future))
                 break
@@ -196,7 +216,8 @@ class LocalEngine:
 
     def _prefill(self, sequences: Sequence[_Sequence]) -> None:
         cache = self._cache
-        batch, count = [], 0
+        batch: list[_Sequence] = []
+        count = 0
         for sequence in sequences:
             pending = int(cache.assigned[sequence.row] - cache.valid[sequence.row])
             if batch and count + pending > self.config.max_num_batched_tokens:
@@ -227,11 +248,11 @@ class LocalEngine:
         cache.valid[rows] += 1
         self._sample(sequences, hidden)
 
-    def _forward(self, tokens: np.ndarray, positions: np.ndarray, attend: "_Prefill | _Decode") -> Tensor:
+    def _forward(self, tokens: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], attend: "_Prefill | _Decode") -> Tensor:
         rotation = self._rotary.at(self._put(positions), int(positions.max()) + 1)
         return hidden_states(self._weights, self._put(tokens), rotation, attend)
 
-    def _put(self, array: np.ndarray) -> Tensor:
+    def _put(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
     def _sample(self, sequences: Sequence[_Sequence], hidden: Tensor) -> None:
@@ -253,7 +274,9 @@ class LocalEngine:
             sequence.logprobs.append(logprob)
             sequence.entropies.append(entropy)
             sequence.versions.append(self.version)
-            if sequence.stop.may_end[token] and sequence.stop.ends(cache.tokens[sequence.row, sequence.prompt : length]):
+            # Embeddings may be padded beyond the tokenizer's vocabulary.
+            may_end = token < len(sequence.stop.may_end) and sequence.stop.may_end[token]
+            if may_end and sequence.stop.ends(cache.tokens[sequence.row, sequence.prompt : length]):
                 finished |= self._finish(sequence, "stop")
             elif length >= sequence.limit:
                 finished |= self._finish(sequence, "context" if length >= self._window else "length")
@@ -273,7 +296,9 @@ class LocalEngine:
 class _Decode:
     """Attention of one new token per row."""
 
-    def __init__(self, cache: KVCache, rows: np.ndarray, positions: np.ndarray, rows_B: Tensor, positions_B: Tensor) -> None:
+    def __init__(
+        self, cache: KVCache, rows: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], rows_B: Tensor, positions_B: Tensor
+    ) -> None:
         self._cache, self._rows, self._positions = cache, rows_B, positions_B
         self._length = int(positions.max()) + 1
         first, last = int(rows[0]), int(rows[-1]) + 1
@@ -321,8 +346,8 @@ class _Prefill:
         positions_N: Tensor,
         members_N: Tensor,
         columns_N: Tensor,
-        starts: np.ndarray,
-        ends: np.ndarray,
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
     ) -> None:
         self._cache, self._rows_B, self._rows, self._positions = cache, rows_B, rows_N, positions_N
         self._members, self._columns = members_N, columns_N

@@ -4,9 +4,11 @@ A request's randomness depends on nothing but its own seed and how many tokens i
 batch. The token is drawn by inverting the cumulative distribution: one uniform per token suffices, and no generator state is kept.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ Sampled = tuple[Tensor, Tensor, Tensor]
 """Token ids, log-probabilities and entropies, [B] each."""
 
 
-def uniforms(seeds_B: np.ndarray, positions_B: np.ndarray) -> np.ndarray:
+def uniforms(seeds_B: npt.NDArray[np.uint64], positions_B: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     """Numbers in [0, 1) from two rounds of the splitmix64 finaliser (Steele et al. 2014) over seed and position.
 
     Args:
@@ -34,11 +36,11 @@ def uniforms(seeds_B: np.ndarray, positions_B: np.ndarray) -> np.ndarray:
     return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def sample(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: np.ndarray) -> Sampled:
+def sample(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: npt.NDArray[np.float64]) -> Sampled:
     """Draw one token per row.
 
-    Log-probabilities and entropies are those of the whole distribution at the row's temperature (at temperature 0 as at 1), before top-k and
-    top-p, because that is what a trainer recomputes.
+    Log-probabilities and entropies are those of the whole distribution at the row's temperature (at temperature 0 as at 1), before top-k
+    and top-p, because that is what a trainer recomputes.
 
     Args:
         logits_BV: float32.
@@ -57,7 +59,9 @@ def sample(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: np.nd
         if any(p.top_k or p.top_p < 1.0 for p in params):
             probs_BV = _truncate(probs_BV, params)
         cumulative_BV = probs_BV.cumsum(-1)
-        target_B1 = torch.from_numpy(uniform_B).to(cumulative_BV)[:, None] * cumulative_BV[:, -1:]
+        # Rounded to float32 a number close to 1 becomes 1, which would select the last token whether or not it may be sampled.
+        uniform = torch.from_numpy(uniform_B).to(cumulative_BV).clamp(max=1 - 2**-24)
+        target_B1 = uniform[:, None] * cumulative_BV[:, -1:]
         token_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0].clamp(max=logits_BV.shape[-1] - 1)
         if any(t == 0.0 for t in temperatures):
             greedy_B = torch.tensor([t == 0.0 for t in temperatures], device=token_B.device)
@@ -70,7 +74,8 @@ def _truncate(probs_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     sorted_BV, order_BV = probs_BV.sort(-1, descending=True)
     vocabulary = probs_BV.shape[-1]
     top_k_B1 = torch.tensor([p.top_k or vocabulary for p in params], device=probs_BV.device)[:, None]
-    top_p_B1 = torch.tensor([p.top_p for p in params], device=probs_BV.device)[:, None]
+    # Cumulative probabilities may exceed 1 by rounding: 1 must mean all, or a row would depend on its neighbours' settings.
+    top_p_B1 = torch.tensor([p.top_p if p.top_p < 1.0 else math.inf for p in params], device=probs_BV.device)[:, None]
     before_BV = sorted_BV.cumsum(-1) - sorted_BV
     drop_BV = (torch.arange(vocabulary, device=probs_BV.device) >= top_k_B1) | (before_BV >= top_p_B1)
     drop_BV[:, 0] = False
