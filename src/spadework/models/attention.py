@@ -1,8 +1,8 @@
 """Block attention over a packed forest: every token attends to itself, to what precedes it in its segment, and to the segment's ancestors.
 
-A prompt that eight trajectories share stands in the pack once, and its keys and values serve all eight. Segments of similar
-length with the same ancestors form a block, a rectangle with a little padding that is attended to in one call, so the cost is linear in the pack
-and no [N, N] mask is made. The gradient equals that of the unpacked sequences; a test compares them.
+A prompt that eight trajectories share stands in the pack once, and its keys and values serve all eight. Segments of similar length with the
+same ancestors form a block, a rectangle with a little padding that is attended to in one call, so the cost is linear in the pack and no [N,
+N] mask is made. The gradient equals that of the unpacked sequences; a test compares them.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,9 @@ def causal_mask(queries: int, prefix: int) -> Tensor:
 class PackedAttention:
     """Layout and attention of one pack; call it as the `attend` of `decoder.hidden_states`.
 
-    The tokens are computed in a padded layout of P >= N places in which every block is a rectangle, so that its queries, keys and values are views:
-    `order` says which token of the pack stands in each place (padding repeats a token), `where` in which place each token stands.
+    The tokens are computed in a padded layout of P >= N places in which every block is a rectangle, so that its queries, keys and values
+    are views: `order` says which token of the pack stands in each place (padding repeats a token), `where` in which place each token
+    stands.
     """
 
     def __init__(self, segments: Sequence[Segment], device: torch.device | None = None, *, waste: float = 0.1) -> None:
@@ -54,11 +55,7 @@ class PackedAttention:
             device: where the index tensors live.
             waste: a block may hold this share of padding.
         """
-        by_parent: dict[int | None, list[int]] = {}
-        depth: list[int] = []
-        for number, (_, length, parent) in enumerate(segments):
-            by_parent.setdefault(parent, []).append(number)
-            depth.append(length + (0 if parent is None else depth[parent]))
+        by_parent, depth = _tree(segments)
         self.length = max(depth, default=0)
         """One more than the largest position."""
         total = sum(length for _, length, _ in segments)
@@ -104,6 +101,16 @@ class PackedAttention:
                 mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask_TL)
             outputs.append(mixed.transpose(1, 2).reshape(block.rows * block.width, -1))
         return torch.cat(outputs)
+
+
+def _tree(segments: Sequence[Segment]) -> tuple[dict[int | None, list[int]], list[int]]:
+    """The children of every segment, and how many tokens stand on its path up to its end."""
+    by_parent: dict[int | None, list[int]] = {}
+    depth: list[int] = []
+    for number, (_, length, parent) in enumerate(segments):
+        by_parent.setdefault(parent, []).append(number)
+        depth.append(length + (0 if parent is None else depth[parent]))
+    return by_parent, depth
 
 
 def _prefix(x_PHE: Tensor, prefix: Tensor, rows: int) -> Tensor:

@@ -185,7 +185,7 @@ def project(
     epsilon: float,
     sizes: tuple[int, int, int],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [N, H, E], keys and values [N, K, E] of the normed rows. Queries and keys are rotated, and first normed per head if the model does.
+    """Queries [N, H, E], keys and values [N, K, E] of the normed rows; queries and keys normed per head, if the model does, and rotated.
 
     Args:
         x_ND: residual stream.

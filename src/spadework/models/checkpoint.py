@@ -1,11 +1,12 @@
 """Ordinary Hugging Face checkpoints: a folder with config.json, safetensors and a tokenizer, readable by transformers and vLLM as it is.
 
-`parameters` gives the tensors that are multiplied, by their Hugging Face names; LoRA adapters (PEFT) are merged into their matrices on the way,
-differentiably, so the rest of the package never meets an adapter.
+`parameters` gives the tensors that are multiplied, by their Hugging Face names; LoRA adapters (PEFT) are merged into their matrices on the
+way, differentiably, so the rest of the package never meets an adapter.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from spadework.core.errors import InputError
 from spadework.models.decoder import check_supported
 
-__all__ = ["load_model", "load_tokenizer", "parameters", "save_checkpoint"]
+__all__ = ["WRAPPER", "load_model", "load_tokenizer", "parameters", "save_checkpoint"]
+
+WRAPPER = "base_model.model."
+"""What PEFT puts before every name of the model that it wraps."""
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
@@ -61,12 +65,14 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 def parameters(model: nn.Module) -> Mapping[str, Tensor]:
     """The effective parameters by Hugging Face name, with LoRA adapters merged, differentiably."""
-    named = {name.removeprefix("base_model.model."): tensor for name, tensor in model.named_parameters()}
+    # A saved adapter that transformers has loaded has no wrapper.
+    prefix = WRAPPER if any(name.startswith(WRAPPER) for name, _ in model.named_parameters()) else ""
+    named = {name.removeprefix(prefix): tensor for name, tensor in model.named_parameters()}
     merged = {name: tensor for name, tensor in named.items() if ".lora_" not in name and ".base_layer." not in name}
     for name, tensor in named.items():
         if ".base_layer." not in name:
             continue
-        module = model.get_submodule(f"base_model.model.{name.rsplit('.base_layer.', 1)[0]}")
+        module: Any = model.get_submodule(prefix + name.rsplit(".base_layer.", 1)[0])
         if name.endswith(".weight"):
             for adapter in module.active_adapters:
                 tensor = tensor + module.scaling[adapter] * (module.lora_B[adapter].weight @ module.lora_A[adapter].weight)

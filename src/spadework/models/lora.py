@@ -1,6 +1,7 @@
 """LoRA adapters through PEFT: the one module that imports it (extra `lora`).
 
-Adapters are put on all linear layers. `models/checkpoint.parameters` merges them for training and sampling; saving a checkpoint writes them in PEFT's layout.
+Adapters are put on all linear layers. `models/checkpoint.parameters` merges them for training and sampling; saving a checkpoint writes them
+in PEFT's layout.
 """
 
 import torch

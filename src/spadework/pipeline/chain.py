@@ -1,7 +1,7 @@
 """The chain: data, tokenizer, model, reading, SFT, RL, with a held-out evaluation after every stage; killed runs go on where they stopped.
 
-Each stage leaves three things in the run folder: checkpoints, events, and `evals/STAGE.json` with its report card, which is written last. On a
-resume a stage that has its card is skipped, and one that has checkpoints goes on from the newest.
+Each stage leaves three things in the run folder: checkpoints, events, and `evals/STAGE.json` with its report card, which is written last.
+On a resume a stage that has its card is skipped, and one that has checkpoints goes on from the newest.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from spadework.corpus.document import Corpus
 from spadework.engines.engine import SamplingParams
 from spadework.engines.local import LocalEngine, LocalEngineConfig
 from spadework.evals.metrics import ReportCard, compare, report_card
-from spadework.models.checkpoint import load_model, load_tokenizer, parameters
+from spadework.models.checkpoint import WRAPPER, load_model, load_tokenizer, parameters
 from spadework.models.presets import new_model
 from spadework.models.renderers.registry import make_renderer
 from spadework.models.renderers.renderer import Renderer
@@ -131,15 +131,17 @@ class _Pipeline:
     async def _reading(self) -> None:
         config = self.recipe.reading
         assert config is not None
-        self._supervised("reading", config, lambda stream: make_reading_sample(self.data.pages, self.renderer, config.shape, stream))
+        self._supervised(
+            "reading", config, lambda stream, step: make_reading_sample(self.data.pages, self.renderer, config.phase_at(step), stream)
+        )
 
     async def _sft(self) -> None:
         config = self.recipe.sft
         assert config is not None
         samples = await self._demonstrations(config)
-        self._supervised("sft", config, lambda stream: samples[stream.randrange(len(samples))])
+        self._supervised("sft", config, lambda stream, _: samples[stream.randrange(len(samples))])
 
-    def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random], Sample]) -> None:
+    def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random, int], Sample]) -> None:
         learner = self._learner(stage, config.learner, config.steps)
         train_supervised(
             stage,
@@ -259,8 +261,12 @@ def _flat(trajectory: Trajectory) -> Sample:
     return make_sample([t for node in path for t in node.token_ids], [m for node in path for m in node.mask])
 
 
+@torch.no_grad()
 def _copy_weights(source: PreTrainedModel, target: PreTrainedModel) -> None:
-    target.load_state_dict(source.state_dict())
+    """Parameters by name; a saved adapter is loaded without the wrapper that PEFT puts around a model in training."""
+    saved = dict(source.named_parameters())
+    for name, parameter in target.named_parameters():
+        parameter.copy_(saved[name.removeprefix(WRAPPER)])
 
 
 def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
@@ -272,7 +278,7 @@ def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedToken
             from spadework.models.lora import add_adapters
 
             model = add_adapters(model, recipe.model.lora_rank, seed=recipe.seed)
-        return tokenizer, model
+        return tokenizer, model.to(recipe.device)
     folder = run.path / "tokenizer"
     if not folder.is_dir():
         make_tokenizer(data, recipe.model.vocab_size).save_pretrained(folder)
@@ -291,8 +297,9 @@ def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedToken
 
 def make_environment(recipe: Recipe, corpus: Corpus, renderer: Renderer) -> Environment:
     """The recipe's agent and tools over a corpus."""
-    gateway = Gateway([SearchTool(corpus, recipe.tools.search), ReadTool(corpus, recipe.tools.read)])
-    return Environment(corpus, gateway, Planner(recipe.planner), renderer, recipe.limits)
+    # A tool takes the arguments of its schema, which the contract's `**arguments` cannot say to a type checker.
+    tools: list[Any] = [SearchTool(corpus, recipe.tools.search), ReadTool(corpus, recipe.tools.read)]
+    return Environment(corpus, Gateway(tools), Planner(recipe.planner), renderer, recipe.limits)
 
 
 def make_engine(recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> LocalEngine:

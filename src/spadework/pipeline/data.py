@@ -1,17 +1,20 @@
 """Where a run's pages, tasks and vocabulary come from. Everything is a function of the recipe, so a resumed run makes it again.
 
-A world run has a training world and another for the evaluation, which share words but no entity. A corpus run has one set of documents, split by
-page: no evidence page of an evaluation task serves a training task, and the reading stage sees training pages only. Search runs over all of them.
+A world run has a training world and another for the evaluation, which share words but no entity. A corpus run has one set of documents,
+split by page: no evidence page of an evaluation task serves a training task, and the reading stage sees training pages only. Search runs
+over all of them.
 """
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, cast
 
 from transformers import PreTrainedTokenizerFast
 
 from spadework.core.errors import InputError
-from spadework.corpus.document import Document
+from spadework.corpus.document import Corpus, Document
 from spadework.corpus.ingest import read_documents
 from spadework.corpus.store import MemoryCorpus, content_hash, open_corpus
 from spadework.corpus.worlds.generate import build_world
@@ -20,7 +23,7 @@ from spadework.models.renderers.tags import ERRORS
 from spadework.models.tokenizer import train_tokenizer
 from spadework.pipeline.recipe import CorpusData, Recipe, WorldData
 from spadework.synthesis.graph import make_chains
-from spadework.synthesis.spans import page_split, span_tasks
+from spadework.synthesis.spans import Split, page_split, span_tasks
 from spadework.tasks.task import Task
 from spadework.training.stages import Mix
 
@@ -108,23 +111,20 @@ def _corpus(recipe: Recipe, data: CorpusData, training: bool) -> Data:
     corpus = MemoryCorpus(list(documents), snippets=recipe.tools.snippet)
     test_tasks = []
     for hops in recipe.eval.hops:
-        made = [
-            task
-            for _, task in zip(
-                range(recipe.eval.tasks_per_hop), span_tasks(corpus, seed=recipe.seed, split="test", hops=hops), strict=False
-            )
-        ]
+        made = _spans(corpus, recipe.seed, "test", hops, recipe.eval.tasks_per_hop)
         if len(made) < 2:
             raise InputError(f"{data.path}: its pages give {len(made)} held-out tasks of {hops} hops; use more documents or set eval.hops")
         test_tasks += made
     if not training:
         return Data(corpus, corpus, [], {}, test_tasks, (), {"corpus": content_hash(corpus)})
-    tasks = {
-        hops: [task for _, task in zip(range(POOL), span_tasks(corpus, seed=recipe.seed, split="train", hops=hops), strict=False)]
-        for hops in _wanted_hops(recipe)
-    }
+    tasks = {hops: _spans(corpus, recipe.seed, "train", hops, POOL) for hops in _wanted_hops(recipe)}
     pages = [document for document in corpus if page_split(document.id) == "train"]
     return Data(corpus, corpus, pages, tasks, test_tasks, (), {"corpus": content_hash(corpus)})
+
+
+def _spans(corpus: Corpus, seed: int, split: Split, hops: int, count: int) -> list[Task]:
+    """The first span tasks of a split; the recipe has checked the number of hops."""
+    return list(islice(span_tasks(corpus, seed=seed, split=split, hops=cast(Literal[1, 2], hops)), count))
 
 
 def make_tokenizer(data: Data, vocab_size: int) -> PreTrainedTokenizerFast:

@@ -1,7 +1,7 @@
 """An environment: everything an agent meets, as one thing that turns tasks into groups.
 
-Corpus, tools behind their gateway, the agent, the chat template and the budgets of a trajectory. Training and evaluation differ in the engine,
-the tasks and how tokens are sampled, and in nothing else.
+Corpus, tools behind their gateway, the agent, the chat template and the budgets of a trajectory. Training and evaluation differ in the
+engine, the tasks and how tokens are sampled, and in nothing else.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """The learner: packs in, new weights out. It knows neither reward nor agent nor algorithm.
 
-Every optimiser step is the sum over micro-batches of a loss that is already divided by the counts of the whole step, so the packing does not
-change the result. Compute type and master type are separate: parameters stay in float32, products may be bfloat16.
+Every optimiser step is the sum over micro-batches of a loss that is already divided by the counts of the whole step, so the packing does
+not change the result. Compute type and master type are separate: parameters stay in float32, products may be bfloat16.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +30,8 @@ LossFunction = Callable[[LossInputs], LossOutput]
 def compute_dtype(name: str, device: str = "cpu") -> torch.dtype:
     """The compute type that a setting means here.
 
-    `auto` is bfloat16 on a GPU and on a CPU that multiplies it in hardware tiles (AMX), where it is three times as fast as float32; on other CPUs it
-    is half as fast, so there it is float32.
+    `auto` is bfloat16 on a GPU and on a CPU that multiplies it in hardware tiles (AMX), where it is three times as fast as float32; on
+    other CPUs it is half as fast, so there it is float32.
     """
     if name == "auto":
         fast = device != "cpu" or torch.cpu._is_amx_tile_supported()

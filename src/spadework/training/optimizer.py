@@ -1,18 +1,19 @@
 """Muon on matrices, AdamW on the rest, one learning-rate schedule for both.
 
-Muon (Jordan et al. 2024; `torch.optim.Muon`) orthogonalises the momentum of each matrix; on tiny models it needs about half the steps of AdamW.
-Embeddings, output heads, norms and biases go to AdamW, as its authors say. Large pretrained checkpoints were trained with AdamW and are fine-tuned
-with it: `optimizer: adamw`.
+Muon (Jordan et al. 2024; `muon.py`) orthogonalises the momentum of each matrix; on tiny models it needs about half the steps of
+AdamW. Embeddings, output heads, norms and biases go to AdamW, as its authors say. Large pretrained checkpoints were trained with AdamW and
+are fine-tuned with it: `optimizer: adamw`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from spadework.core.config import Config
+from spadework.training.muon import Muon
 
 __all__ = ["Optimizer", "OptimizerConfig"]
 
@@ -25,7 +26,10 @@ class OptimizerConfig(Config):
     lr: float = 4e-3
     """Peak learning rate of AdamW."""
     muon_lr: float = 0.02
-    """Peak learning rate of Muon; ignored by nothing else, so an error with adamw if it is set."""
+    """Peak learning rate of Muon; an error with adamw, which has no use for it, unless it is the default."""
+    vector_lr: float | None = None
+    """Peak learning rate of norms and biases; `lr` if not given. Qwen3 normalises queries and keys, so how sharp attention can be is in these few
+    numbers: in a tiny model from random weights they need a much higher rate before look-up can form."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -36,6 +40,12 @@ class OptimizerConfig(Config):
     """Share of the steps, at the end, in which it falls to `final`."""
     final: float = Field(default=0.05, ge=0, le=1)
     """Last rate as a share of the peak."""
+
+    @model_validator(mode="after")
+    def _muon_lr_takes_effect(self) -> Self:
+        if self.name == "adamw" and self.muon_lr != type(self).model_fields["muon_lr"].default:
+            raise ValueError("muon_lr has no effect with adamw; leave it out, or set name: muon")
+        return self
 
     def scale(self, step: int, total: int) -> float:
         """Factor on the peak rate at a step counted from 0."""
@@ -54,14 +64,18 @@ class Optimizer:
         matrices = [p for name, p in named if p.dim() == 2 and "embed_tokens" not in name and "lm_head" not in name]
         chosen = {id(p) for p in matrices} if config.name == "muon" else set()
         rest = [p for _, p in named if id(p) not in chosen]
+        vectors = [p for p in rest if p.dim() < 2]
+        groups = [
+            {"params": [p for p in rest if p.dim() >= 2], "lr": config.lr},
+            {"params": vectors, "lr": config.lr if config.vector_lr is None else config.vector_lr},
+        ]
         self.parameters = [p for _, p in named]
         self._optimizers: list[torch.optim.Optimizer] = []
         if chosen:
-            self._optimizers.append(
-                torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, momentum=config.betas[1])
-            )
+            self._optimizers.append(Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
         if rest:
-            self._optimizers.append(torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay))
+            kept = [group for group in groups if group["params"]]
+            self._optimizers.append(torch.optim.AdamW(kept, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay))
         self._peaks = [group["lr"] for optimizer in self._optimizers for group in optimizer.param_groups]
 
     def step(self, scale: float) -> float:

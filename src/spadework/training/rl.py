@@ -1,8 +1,8 @@
 """The RL loop: rollout, score, select, credit, learn, load. Nothing here knows an algorithm, a reward or an agent by name.
 
-One optimiser update per rollout, so every sample is trained on by the policy that made it (staleness 0), and the loss's ratio starts at 1. Each
-step reports how far the trainer's log-probabilities are from the sampler's (invariant 3). A step in which no group is left after selection
-changes nothing and says so.
+One optimiser update per rollout, so every sample is trained on by the policy that made it (staleness 0), and the loss's ratio starts at 1.
+Each step reports how far the trainer's log-probabilities are from the sampler's (invariant 3). A step in which no group is left after
+selection changes nothing and says so.
 """
 
 import random
@@ -37,7 +37,7 @@ async def train_rl(
     draw: Callable[[random.Random, int], list[Task]],
     *,
     run: Run,
-    save: Callable[[], None],
+    save: Callable[[], object],
     seed: int,
     started: float,
 ) -> None:

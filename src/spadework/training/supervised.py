@@ -1,7 +1,7 @@
 """The supervised loop, which reading and SFT share: draw sequences, pack them, learn from the masked tokens.
 
-A step's sequences are drawn from a random stream of its own, so a run that is killed and resumed draws what the uninterrupted run would have
-drawn, and ends with the same weights.
+A step's sequences are drawn from a random stream of its own, so a run that is killed and resumed draws what the uninterrupted run would
+have drawn, and ends with the same weights.
 """
 
 import random
@@ -28,10 +28,10 @@ def cross_entropy(inputs: LossInputs) -> LossOutput:
 def train_supervised(
     stage: str,
     learner: Learner,
-    draw: Callable[[random.Random], Sample],
+    draw: Callable[[random.Random, int], Sample],
     *,
     run: Run,
-    save: Callable[[], None],
+    save: Callable[[], object],
     seed: int,
     batch_size: int,
     checkpoint_every: int,
@@ -42,7 +42,7 @@ def train_supervised(
     Args:
         stage: its name in events and checkpoints.
         learner: may have done some of the steps already.
-        draw: makes one sequence from a random stream.
+        draw: makes one sequence from a random stream and the number of the step.
         run: receives events and checkpoints.
         save: writes a checkpoint of the current weights.
         seed: of the run.
@@ -54,7 +54,7 @@ def train_supervised(
         while learner.step_number < learner.total_steps:
             step = learner.step_number + 1
             stream = rng(seed, stage, step)
-            samples = [draw(stream) for _ in range(batch_size)]
+            samples = [draw(stream, step) for _ in range(batch_size)]
             metrics = learner.step(make_packs([[sample] for sample in samples], learner.config.max_tokens_per_pack), cross_entropy)
             metrics.pop("rollout_corr/max_abs_diff")
             run.event(stage, step, time=time.monotonic() - started, tokens=sum(map(len, samples)), **metrics)

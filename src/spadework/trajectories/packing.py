@@ -1,8 +1,9 @@
 """From trajectories to packs: every token of a forest once, in segments that know their ancestors.
 
-A sample is the tokens along one root-to-leaf path. Samples that share nodes (the prompt of a group, the trunk of a branch) become a tree of segments in
-which the shared tokens stand once; a chain without branches is one segment. A policy token is predicted from the token before it on its
-own path, which may be the last token of its parent segment, so a pack carries the source index of every target instead of rolling labels.
+A sample is the tokens along one root-to-leaf path. Samples that share nodes (the prompt of a group, the trunk of a branch) become a tree of
+segments in which the shared tokens stand once; a chain without branches is one segment. A policy token is predicted from the token before
+it on its own path, which may be the last token of its parent segment, so a pack carries the source index of every target instead of rolling
+labels.
 
 A shared policy token is trained once, with the advantage that the credit rule wrote on its node. Not done here: weights by the number of
 branches through a node.
@@ -96,7 +97,10 @@ def _trajectory_samples(trajectory: Trajectory, name: int) -> Iterable[Sample]:
 
 
 def group_samples(group: Group) -> list[Sample]:
-    """The samples of a group's unbroken trajectories: one per leaf, cut after its last policy turn. Roots with the same tokens are the same node."""
+    """The samples of a group's unbroken trajectories: one per leaf, cut after its last policy turn.
+
+    Roots with the same tokens are the same node.
+    """
     members = enumerate(trajectory for trajectory in group if trajectory.status is not Status.BROKEN)
     return [sample for number, trajectory in members for sample in _trajectory_samples(trajectory, number)]
 

@@ -4,8 +4,8 @@
 that is `derived_from` a node. A path runs from a root to a node, and a training sample is the concatenation of the tokens along one path,
 so what the model saw is always reproducible: tokens are recorded when they are sampled and never re-tokenised (invariant 1).
 
-The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2). Log-probabilities
-are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0.
+The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2).
+Log-probabilities are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0.
 """
 
 from collections.abc import Iterator, Sequence

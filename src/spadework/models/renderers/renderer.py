@@ -1,9 +1,9 @@
 """The renderer contract: messages to token ids and back, for one chat template, exactly.
 
-A conversation grows by appending: `prompt` renders its opening up to where the policy writes, the policy samples a turn, `extend` renders what
-follows that turn up to where the policy writes again. `prompt + turn + extend + turn ...` is token for token what the template gives for the
-whole conversation (prefix-exact), so nothing is ever re-tokenised. Text that comes from a page or a user is encoded as plain text: a special token
-or a tag written in it never becomes one, so a page can not speak for the harness (invariant 8).
+A conversation grows by appending: `prompt` renders its opening up to where the policy writes, the policy samples a turn, `extend` renders
+what follows that turn up to where the policy writes again. `prompt + turn + extend + turn ...` is token for token what the template gives
+for the whole conversation (prefix-exact), so nothing is ever re-tokenised. Text that comes from a page or a user is encoded as plain text:
+a special token or a tag written in it never becomes one, so a page can not speak for the harness (invariant 8).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,10 @@ class Renderer(Protocol):
         ...
 
     def write(self, turn: Turn) -> list[int]:
-        """Tokens of a turn as a well-behaved policy would sample them, its stop included: the inverse of `parse`, for scripted experts and SFT."""
+        """Tokens of a turn as a well-behaved policy would sample them, its stop included.
+
+        The inverse of `parse`, for scripted experts and SFT.
+        """
         ...
 
     def text(self, token_ids: Sequence[int]) -> str:
