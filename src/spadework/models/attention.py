@@ -84,6 +84,8 @@ class PackedAttention:
         """[P] position of each token on its own path: depth in the tree, not place in the pack."""
         self.where = torch.from_numpy(where).to(device)
         """[N]"""
+        prefixes = [block.prefix_P for block in self.blocks if block.prefix_P is not None]
+        self._prefixes = torch.cat(prefixes) if prefixes else self.order[:0]
 
     def __call__(self, layer: int, q_PHE: Tensor, k_PKE: Tensor, v_PKE: Tensor) -> Tensor:
         """Attend within every block; [P, H * E]."""
@@ -91,13 +93,16 @@ class PackedAttention:
         if repeat > 1:
             k_PKE, v_PKE = k_PKE.repeat_interleave(repeat, 1), v_PKE.repeat_interleave(repeat, 1)
         sizes = [block.rows * block.width for block in self.blocks]
+        lengths = [0 if block.prefix_P is None else len(block.prefix_P) for block in self.blocks]
+        # All prefixes at once: the gradient of every gather fills a tensor of the size of the pack.
+        prefix_k, prefix_v = (x.index_select(0, self._prefixes).split(lengths) for x in (k_PKE, v_PKE))
         outputs = []
-        for block, *parts in zip(self.blocks, q_PHE.split(sizes), k_PKE.split(sizes), v_PKE.split(sizes), strict=True):
+        for number, (block, *parts) in enumerate(zip(self.blocks, q_PHE.split(sizes), k_PKE.split(sizes), v_PKE.split(sizes), strict=True)):
             q, k, v = (part.view(block.rows, block.width, *part.shape[1:]).transpose(1, 2) for part in parts)
             if block.prefix_P is None:
                 mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             else:
-                k, v = (torch.cat([_prefix(x, block.prefix_P, block.rows), own], 2) for x, own in ((k_PKE, k), (v_PKE, v)))
+                k, v = (torch.cat([_shared(x[number], block.rows), own], 2) for x, own in ((prefix_k, k), (prefix_v, v)))
                 mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask_TL)
             outputs.append(mixed.transpose(1, 2).reshape(block.rows * block.width, -1))
         return torch.cat(outputs)
@@ -113,8 +118,8 @@ def _tree(segments: Sequence[Segment]) -> tuple[dict[int | None, list[int]], lis
     return by_parent, depth
 
 
-def _prefix(x_PHE: Tensor, prefix: Tensor, rows: int) -> Tensor:
-    return x_PHE.index_select(0, prefix).transpose(0, 1).unsqueeze(0).expand(rows, -1, -1, -1)
+def _shared(x_PHE: Tensor, rows: int) -> Tensor:
+    return x_PHE.transpose(0, 1).unsqueeze(0).expand(rows, -1, -1, -1)
 
 
 def _ancestors(segments: Sequence[Segment], parent: int | None) -> np.ndarray:
