@@ -2,11 +2,14 @@
 
 import base64
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config
 
 from spadework.models.tokenizer import CHAT_TEMPLATE, QWEN_SPLIT, train_tokenizer
 
@@ -69,3 +72,44 @@ def tiny(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PreTrained
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(data_dir / "tokenizers" / f"tiny_{name}", folder / name)
     return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _decoder(config: PretrainedConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() == 2:
+                parameter.copy_(noise * parameter.shape[1] ** -0.5)
+            else:
+                parameter.copy_(0.3 * noise + (0 if name.endswith("bias") else 1))
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_decoder() -> Callable[..., PreTrainedModel]:
+    """A tiny model of any supported architecture, with norms and biases that are not at their neutral start."""
+    return _decoder
+
+
+SHAPE = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 256,
+}
+
+
+@pytest.fixture(scope="session")
+def shape() -> dict[str, Any]:
+    return dict(SHAPE)
+
+
+@pytest.fixture(scope="session")
+def decoder() -> PreTrainedModel:
+    """Qwen3 with two query heads per key head."""
+    return _decoder(Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -34,7 +35,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         )
     try:
         return AutoTokenizer.from_pretrained(str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no tokenizer could be loaded: {_first_line(error)}") from None
 
 
@@ -45,10 +46,15 @@ def load_model(path: str | Path, *, dtype: torch.dtype = torch.float32) -> PreTr
         InputError: there is no checkpoint, it is damaged, or its architecture is not supported.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
-    except (OSError, ValueError) as error:
+        # Left to itself, transformers fills what is missing with random numbers and goes on.
+        model, found = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True)
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: no model could be loaded: {_first_line(error)}") from None
     check_supported(model.config)
+    if wrong := sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}):
+        raise InputError(
+            f"{path}: damaged checkpoint: {len(wrong)} tensors are missing or have another shape than config.json says, first '{wrong[0]}'"
+        )
     return model.eval()
 
 
