@@ -9,7 +9,7 @@ A shared policy token is trained once, with the advantage that the credit rule w
 branches through a node.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,13 +131,15 @@ def make_packs(families: Sequence[Sequence[Sample]], max_tokens: int) -> list[Pa
 
 def _num_tokens(family: Sequence[Sample]) -> int:
     """Tokens of a family when shared nodes stand once."""
-    seen = {}
-    for sample in family:
-        prefix: Key = ()
-        for span in sample.spans:
-            prefix = (prefix, span.key)
-            seen[prefix] = len(span.token_ids)
-    return sum(seen.values())
+    return sum({prefix: len(span.token_ids) for sample in family for prefix, span in _places(sample)}.values())
+
+
+def _places(sample: Sample) -> Iterator[tuple[Key, _Span]]:
+    """The spans with what says where in the tree they stand."""
+    prefix: Key = ()
+    for span in sample.spans:
+        prefix = (prefix, span.key)
+        yield prefix, span
 
 
 def _split(family: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
@@ -149,6 +151,14 @@ def _split(family: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
             parts[-1].append(sample)
         else:
             parts.append([sample])
+    trained: set[Key] = set()
+    for number, part in enumerate(parts):
+        # What an earlier part trains is only read here: a shared token is trained once, however the family is split.
+        parts[number] = [
+            Sample(tuple(span._replace(mask=[False] * len(span.mask)) if place in trained else span for place, span in _places(sample)))
+            for sample in part
+        ]
+        trained.update(place for sample in part for place, _ in _places(sample))
     return parts
 
 
