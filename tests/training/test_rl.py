@@ -1,0 +1,156 @@
+"""The RL loop with the real world, tools, driver, engine and learner: two steps of a random policy, watched closely."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from spadework.agents.planner import Planner
+from spadework.core.run import Run
+from spadework.corpus.store import MemoryCorpus
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.world import WorldConfig
+from spadework.engines.engine import SamplingParams
+from spadework.engines.local import LocalEngine, LocalEngineConfig
+from spadework.models.checkpoint import load_model
+from spadework.models.renderers.tags import TagsRenderer
+from spadework.models.tokenizer import train_tokenizer
+from spadework.rewards.reward import RewardTerm, register
+from spadework.rollout.driver import Limits
+from spadework.rollout.environment import Environment
+from spadework.synthesis.graph import make_chains
+from spadework.tasks.task import Task
+from spadework.tools.gateway import Gateway
+from spadework.tools.read import ReadTool
+from spadework.tools.search import SearchTool
+from spadework.training.learner import Learner, LearnerConfig
+from spadework.training.rl import train_rl
+from spadework.training.stages import RLStage
+from spadework.training.trainer_state import load_trainer_state, save_stage
+from spadework.trajectories.store import read_records
+from spadework.trajectories.tree import Trajectory
+
+Make = Callable[..., PreTrainedModel]
+
+
+@register("test-even")
+class EvenTokens(RewardTerm):
+    """Share of sampled tokens with an even id: something that a random policy has more or less of."""
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> float:
+        sampled = [token for node in trajectory.generations() for token in node.token_ids]
+        return sum(token % 2 == 0 for token in sampled) / max(1, len(sampled))
+
+
+STAGE = RLStage(
+    steps=4,
+    tasks_per_step=3,
+    samples=4,
+    sampling=SamplingParams(max_tokens=10),
+    rewards={"test-even": {"weight": 1.0}, "em": {"weight": 0.0}},
+    learner=LearnerConfig(dtype="float32"),
+    checkpoint_every=2,
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]:
+    made = build_world(WorldConfig(seed=1, pages=1000))
+    corpus, tasks = MemoryCorpus(made.documents()), make_chains(made, seed=0, counts={1: 12})
+    return corpus, tasks, train_tokenizer([task.question for task in tasks] * 2, vocab_size=400)
+
+
+Loop = Callable[..., None]
+
+
+@pytest.fixture
+def loop(world: tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]) -> Loop:
+    corpus, tasks, tokenizer = world
+    tools: list[Any] = [SearchTool(corpus), ReadTool(corpus)]
+    environment = Environment(corpus, Gateway(tools), Planner(), TagsRenderer(tokenizer), Limits(max_turns=3, max_tokens=300))
+
+    def train(run: Run, learner: Learner, *, stage: RLStage = STAGE, kill_in: int | None = None) -> None:
+        engine = LocalEngine(learner.model.config, tokenizer, LocalEngineConfig(max_num_seqs=16))
+        draws = learner.step_number
+
+        def draw(stream: random.Random, count: int) -> list[Task]:
+            nonlocal draws
+            draws += 1
+            if draws == kill_in:
+                raise KeyboardInterrupt
+            return stream.sample(tasks, count)
+
+        save = lambda: save_stage(run, "rl", learner, tokenizer)  # noqa: E731
+        asyncio.run(train_rl(stage, learner, engine, environment, draw, run=run, save=save, seed=3, started=time.monotonic()))
+
+    return train
+
+
+def policy(make_model: Make, world: tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]) -> PreTrainedModel:
+    return make_model(len(world[2]))
+
+
+def test_a_run_says_what_happened(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    model, before = policy(make_model, world), policy(make_model, world)
+    loop(run, Learner(model, STAGE.learner, total_steps=4))
+    events = run.events("rl")
+    assert [event["step"] for event in events] == [1, 2, 3, 4]
+    for event in events:
+        # Trainer and sampler see the same tokens with the same weights (invariant 3).
+        assert event["rollout_corr/max_abs_diff"] < 1e-4
+        assert abs(event["rollout_corr/kl"]) < 1e-4 and event["actor/ppo_kl"] == pytest.approx(0, abs=1e-6)
+        assert 0.2 < event["reward/mean"] < 0.8 and event["reward/test-even/mean"] == event["reward/mean"]
+        assert event["success"] == event["reward/em/mean"] == 0 and event["groups/kept"] == 1 and event["broken"] == 0
+        assert event["actor/grad_norm"] > 0 and event["actor/entropy"] > 1
+        assert 1 <= event["num_turns/mean"] <= 3 and event["response_length/mean"] <= 30
+        assert event["timing_s/step"] >= event["timing_s/gen"] > 0
+    assert any(not torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert [step for step, _ in run.checkpoints("rl")] == [2, 4]
+    records = list(read_records(tmp_path / "trajectories" / "rl-last.jsonl"))
+    assert len(records) == 12
+    for record in records:
+        sampled = [node for node in record.trajectory.nodes if node.kind == "generation"]
+        assert sampled and {node.version for node in sampled} == {3}, "sampled by the weights before the last step"
+        assert all(len(node.advantages) == len(node.token_ids) for node in sampled)
+
+
+def test_kill_and_resume_is_the_uninterrupted_run(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    whole = Run.create(tmp_path / "whole", {})
+    loop(whole, Learner(policy(make_model, world), STAGE.learner, total_steps=4))
+    broken = Run.create(tmp_path / "broken", {})
+    with pytest.raises(KeyboardInterrupt):
+        loop(broken, Learner(policy(make_model, world), STAGE.learner, total_steps=4), kill_in=4)
+    [(step, folder)] = broken.checkpoints("rl")
+    assert step == 2, "step 3 was done and is lost"
+    model = load_model(folder)
+    learner = Learner(model, STAGE.learner, total_steps=4)
+    load_trainer_state(folder, model, learner)
+    broken.rewind("rl", learner.step_number)
+    loop(broken, learner)
+    mine, theirs = (load_model(run.checkpoints("rl")[-1][1]) for run in (broken, whole))
+    for (name, a), b in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+    def told(run: Run) -> list[str]:
+        kept = [{key: value for key, value in event.items() if not key.startswith("tim")} for event in run.events()]
+        return list(map(json.dumps, kept))
+
+    assert told(broken) == told(whole)
+
+
+def test_groups_without_a_spread_teach_nothing(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    model, before = policy(make_model, world), policy(make_model, world)
+    stage = STAGE.model_copy(update={"rewards": {"em": {"weight": 1.0}}})
+    loop(run, Learner(model, stage.learner, total_steps=1), stage=stage)
+    [event] = run.events("rl")
+    assert event["groups/kept"] == 0 and event["actor/grad_norm"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
