@@ -45,7 +45,7 @@ from spadework.training.stages import Mix, SFTStage
 from spadework.training.supervised import train_supervised
 from spadework.training.trainer_state import load_trainer_state, save_stage
 from spadework.trajectories.packing import Sample, make_sample
-from spadework.trajectories.store import Record, write_records
+from spadework.trajectories.store import Record, read_records, write_records
 from spadework.trajectories.tree import Status, Trajectory
 
 __all__ = ["evaluate", "make_engine", "make_environment", "prepare_model", "run_pipeline"]
@@ -248,8 +248,6 @@ def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any], unseen
 
 def _restrict(card: ReportCard, tasks: list[Task], unseen: set[int], run: Run, stage: str) -> ReportCard:
     """The card of the tasks whose number of hops was trained on."""
-    from spadework.trajectories.store import read_records
-
     wanted = [task for task in tasks if task.hops not in unseen]
     ids = {task.id for task in wanted}
     records = read_records(run.path / "trajectories" / f"eval-{stage}.jsonl")
