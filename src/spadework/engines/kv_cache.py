@@ -99,10 +99,17 @@ class KVCache:
         self.valid[:] = 0
         self.assigned[~self.busy] = 0
 
-    def write(self, layer: int, rows_N: Tensor, positions_N: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> None:
-        """Store keys and values of flat tokens."""
-        self.keys[layer][rows_N, :, positions_N] = k_NKE.to(self.keys[layer].dtype)
-        self.values[layer][rows_N, :, positions_N] = v_NKE.to(self.values[layer].dtype)
+    def places(self, rows_N: Tensor, positions_N: Tensor) -> Tensor:
+        """Where the keys and values of flat tokens stand, for `write`: [N * K] indices of heads' vectors, valid until the rows grow."""
+        _, kv_heads, length, _ = self.keys[0].shape
+        heads = torch.arange(kv_heads, device=rows_N.device)
+        return ((rows_N[:, None] * kv_heads + heads) * length + positions_N[:, None]).flatten()
+
+    def write(self, layer: int, places: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> None:
+        """Store keys and values of flat tokens at their `places`."""
+        for cached, new in ((self.keys[layer], k_NKE), (self.values[layer], v_NKE)):
+            size = cached.shape[-1]
+            cached.view(-1, size).index_copy_(0, places, new.reshape(-1, size).to(cached.dtype))
 
 
 def _zeros(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -224,16 +224,14 @@ class LocalEngine:
                 break
             batch.append(sequence)
             count += pending
+        batch.sort(key=lambda s: s.row)
         rows = np.array([s.row for s in batch])
         starts, ends = cache.valid[rows], cache.assigned[rows]
         lengths = ends - starts
         flat_rows = np.repeat(rows, lengths)
         flat_positions = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
-        columns = flat_positions - np.repeat(starts, lengths)
-        members = np.repeat(np.arange(len(batch)), lengths)
-        attend = _Prefill(
-            cache, self._put(rows), self._put(flat_rows), self._put(flat_positions), self._put(members), self._put(columns), starts, ends
-        )
+        places = cache.places(self._put(flat_rows), self._put(flat_positions))
+        attend = _Prefill(cache, rows, starts, ends, places)
         hidden = self._forward(cache.tokens[flat_rows, flat_positions], flat_positions, attend)
         cache.valid[rows] = ends
         self._sample(batch, hidden[self._put(lengths.cumsum() - 1)])
@@ -243,7 +241,8 @@ class LocalEngine:
         sequences = sorted(sequences, key=lambda s: s.row)
         rows = np.array([s.row for s in sequences])
         positions = cache.valid[rows]
-        attend = _Decode(cache, rows, positions, self._put(rows), self._put(positions))
+        rows_B = self._put(rows)
+        attend = _Decode(cache, rows, positions, rows_B, cache.places(rows_B, self._put(positions)))
         hidden = self._forward(cache.tokens[rows, positions], positions, attend)
         cache.valid[rows] += 1
         self._sample(sequences, hidden)
@@ -297,9 +296,9 @@ class _Decode:
     """Attention of one new token per row."""
 
     def __init__(
-        self, cache: KVCache, rows: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], rows_B: Tensor, positions_B: Tensor
+        self, cache: KVCache, rows: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], rows_B: Tensor, places: Tensor
     ) -> None:
-        self._cache, self._rows, self._positions = cache, rows_B, positions_B
+        self._cache, self._rows, self._places = cache, rows_B, places
         self._length = int(positions.max()) + 1
         first, last = int(rows[0]), int(rows[-1]) + 1
         # Rows in between are read too when few are idle: a view is cheaper than a copy of the active ones.
@@ -318,7 +317,7 @@ class _Decode:
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
-        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
+        cache.write(layer, self._places, k_NKE, v_NKE)
         keys, values = cache.keys[layer][:, :, : self._length], cache.values[layer][:, :, : self._length]
         kv_heads, size = k_NKE.shape[1:]
         # The queries that share a key head stand side by side as if they were positions.
@@ -339,32 +338,29 @@ class _Prefill:
     """Attention of several new tokens per row, padded to the longest."""
 
     def __init__(
-        self,
-        cache: KVCache,
-        rows_B: Tensor,
-        rows_N: Tensor,
-        positions_N: Tensor,
-        members_N: Tensor,
-        columns_N: Tensor,
-        starts: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
+        self, cache: KVCache, rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], places: Tensor
     ) -> None:
-        self._cache, self._rows_B, self._rows, self._positions = cache, rows_B, rows_N, positions_N
-        self._members, self._columns = members_N, columns_N
+        self._cache, self._places = cache, places
         self._length = int(ends.max())
-        width = int((ends - starts).max())
-        reach = starts[:, None] + np.arange(width)
-        self._mask = torch.from_numpy(np.arange(self._length) <= reach[:, :, None])[:, None].to(rows_B.device)
+        lengths = ends - starts
+        self._rectangle = len(rows), int(lengths.max())
+        # Neighbours are read where they stand.
+        neighbours = int(rows[-1] - rows[0]) + 1 == len(rows)
+        self._rows: slice | Tensor = slice(rows[0], rows[-1] + 1) if neighbours else torch.from_numpy(rows).to(places.device)
+        columns = np.arange(self._rectangle[1])
+        self._cells = torch.from_numpy(np.flatnonzero(columns < lengths[:, None])).to(places.device)
+        hidden = torch.from_numpy(np.arange(self._length) > (starts[:, None] + columns)[:, :, None])[:, None].to(places.device)
+        self._bias = torch.zeros(hidden.shape, dtype=cache.keys[0].dtype, device=places.device).masked_fill_(hidden, float("-inf"))
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
-        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
-        keys = cache.keys[layer][:, :, : self._length].index_select(0, self._rows_B)
-        values = cache.values[layer][:, :, : self._length].index_select(0, self._rows_B)
-        repeat = q_NHE.shape[1] // k_NKE.shape[1]
+        cache.write(layer, self._places, k_NKE, v_NKE)
+        keys, values = cache.keys[layer][self._rows, :, : self._length], cache.values[layer][self._rows, :, : self._length]
+        (num_heads, size), repeat = q_NHE.shape[1:], q_NHE.shape[1] // k_NKE.shape[1]
         if repeat > 1:
             keys, values = keys.repeat_interleave(repeat, 1), values.repeat_interleave(repeat, 1)
-        q = q_NHE.new_zeros(len(self._rows_B), self._mask.shape[2], *q_NHE.shape[1:], dtype=keys.dtype)
-        q[self._members, self._columns] = q_NHE.to(keys.dtype)
-        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, attn_mask=self._mask).transpose(1, 2)
-        return mixed[self._members, self._columns].flatten(1).to(q_NHE.dtype)
+        rows, width = self._rectangle
+        q = q_NHE.new_zeros(rows * width, num_heads, size, dtype=keys.dtype).index_copy_(0, self._cells, q_NHE.to(keys.dtype))
+        q = q.view(rows, width, num_heads, size).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
+        return mixed.transpose(1, 2).reshape(rows * width, -1).index_select(0, self._cells).to(q_NHE.dtype)
