@@ -1,0 +1,41 @@
+"""Rows of the benchmarks: their arithmetic, the file they are written to, and the table."""
+
+import json
+from pathlib import Path
+
+from benchmarks.table import Row, interleave, show, speed_row, write
+from rich.console import Console
+
+
+def test_a_warm_up_pair_runs_first_and_is_not_measured() -> None:
+    calls: list[str] = []
+
+    def side(name: str, factor: float) -> float:
+        calls.append(name)
+        return len(calls) * factor
+
+    ours, peer = interleave(lambda number: side(f"ours {number}", 1.0), lambda number: side(f"peer {number}", 10.0), runs=2)
+    assert calls == ["ours 0", "peer 0", "ours 1", "peer 1", "ours 2", "peer 2"]
+    assert ours == [3.0, 5.0] and peer == [40.0, 60.0]
+
+
+def test_a_ratio_above_one_means_that_ours_is_faster() -> None:
+    # medians 2 s and 8 s over 800 tokens: 400 and 100 tokens/s
+    assert speed_row("a", [2.0, 1.0, 9.0], [8.0, 8.0, 8.0], peer_name="b", work=800) == Row("a", 400, 100, 4.0, "tokens/s", 3, "b")
+    assert speed_row("a", [2.0], [8.0], peer_name="b") == Row("a", 2.0, 8.0, 4.0, "s", 1, "b")
+
+
+def test_results_are_a_list_of_objects_with_the_documented_keys(tmp_path: Path) -> None:
+    rows = [Row("a", 400, 100, 4.0, "tokens/s", 3, "b"), Row("c", 1.0, 1.0, 1.0, "equal tokens", 640, "d")]
+    write(rows, tmp_path / "made" / "results.json")
+    found = json.loads((tmp_path / "made" / "results.json").read_text())
+    assert [set(row) for row in found] == [{"name", "ours", "peer", "ratio", "unit", "n", "peer_name"}] * 2
+    assert found[0]["ratio"] == 4.0
+
+
+def test_the_table_shows_every_row(tmp_path: Path) -> None:
+    with (tmp_path / "out.txt").open("w+") as file:
+        show([Row("sampling", 4000, 1000, 4.0, "tokens/s", 3, "peer")], "Title", Console(file=file, width=120))
+        text = (file.seek(0), file.read())[1]
+    for part in ("Title", "sampling", "4,000", "1,000", "4 x", "tokens/s", "peer"):
+        assert part in text
