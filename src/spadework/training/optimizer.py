@@ -27,9 +27,9 @@ class OptimizerConfig(Config):
     """Peak learning rate of AdamW."""
     muon_lr: float = 0.02
     """Peak learning rate of Muon; an error with adamw, which has no use for it, unless it is the default."""
-    vector_lr: float | None = None
-    """Peak learning rate of norms and biases; `lr` if not given. Qwen3 normalises queries and keys, so how sharp attention can be is in these few
-    numbers: in a tiny model from random weights they need a much higher rate before look-up can form."""
+    qk_norm_lr: float | None = None
+    """Peak learning rate of Qwen3's norms of queries and keys; `lr` if not given. How sharp attention can be is in these few numbers: in a tiny
+    model from random weights they need a higher rate before look-up can form, and the other norms do not bear it."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -64,10 +64,11 @@ class Optimizer:
         matrices = [p for name, p in named if p.dim() == 2 and "embed_tokens" not in name and "lm_head" not in name]
         chosen = {id(p) for p in matrices} if config.name == "muon" else set()
         rest = [p for _, p in named if id(p) not in chosen]
-        vectors = [p for p in rest if p.dim() < 2]
+        sharpness = [p for name, p in named if name.endswith(("q_norm.weight", "k_norm.weight"))]
+        others = [p for p in rest if not any(p is q for q in sharpness)]
         groups = [
-            {"params": [p for p in rest if p.dim() >= 2], "lr": config.lr},
-            {"params": vectors, "lr": config.lr if config.vector_lr is None else config.vector_lr},
+            {"params": others, "lr": config.lr},
+            {"params": sharpness, "lr": config.lr if config.qk_norm_lr is None else config.qk_norm_lr},
         ]
         self.parameters = [p for _, p in named]
         self._optimizers: list[torch.optim.Optimizer] = []

@@ -1,9 +1,12 @@
 """The reading stage: continual pre-training on pages, shaped so that looking things up is learned first.
 
-A sequence shows search results as the agent will see them, then asks for many of their lines: the beginning of a line is given and the rest is to be
-written, which stands in the results word for word. Every line is asked for twice, because the second time is an easy copy that bootstraps
-the skill: asking once left one-hop success at 0.48 after 7.4 M tokens, asking twice gave 0.80 after 2.2 M. Demonstrations alone show two look-ups per
-trajectory and are far too slow a teacher of it. Agentic continual pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.24701).
+A sequence shows lines as search results will show them, then asks for each of them: its first words are given and the rest is to be written,
+which stands in the results word for word. Every line is asked for twice, because the second time is an easy copy that bootstraps the skill.
+Demonstrations alone show two look-ups per trajectory and are far too slow a teacher of it.
+
+It goes from easy to hard in phases: a few short lines of one page until look-up works at all, then lines of several pages, long ones too. Small
+batches matter most: the skill appears after a number of updates, not of tokens (docs/training.md has the measurements). Agentic continual
+pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.24701).
 """
 
 from collections.abc import Sequence
@@ -17,58 +20,67 @@ from spadework.corpus.document import Document
 from spadework.models.renderers.renderer import Renderer
 from spadework.trajectories.packing import Sample, make_sample
 
-__all__ = ["ReadingConfig", "make_reading_sample"]
+__all__ = ["ReadingPhase", "make_reading_sample"]
 
 
-class ReadingConfig(Config):
-    """What a sequence of the reading stage looks like."""
+class ReadingPhase(Config):
+    """What the sequences of a part of the stage look like."""
 
-    pages: int = Field(default=3, ge=1)
-    """At most this many pages are shown; between one and this many."""
-    lines: int = Field(default=10, ge=1)
-    """At most this many of their lines are shown and asked for."""
+    share: float = Field(default=1.0, gt=0)
+    """Of the stage's steps, relative to the other phases."""
+    pages: int = Field(default=1, ge=1)
+    """Lines come from between one and this many pages."""
+    lines_per_page: int = Field(default=100, ge=1)
+    """At most this many lines of one page. With 1 every line is about something else, and each of its words follows from the one before."""
+    lines: int = Field(default=5, ge=1)
+    """At most this many lines are shown and asked for."""
+    min_words: int = Field(default=4, ge=2)
+    """Shorter lines are left out."""
+    max_words: int = Field(default=40, ge=2)
+    """Longer lines are left out."""
+    cue_words: int = Field(default=3, ge=1)
+    """Words of a line that are given."""
     repeats: int = Field(default=2, ge=1)
     """How often each line is asked for."""
-    cue_words: int = Field(default=4, ge=1)
-    """Words of a line that are given, when it has no colon; the text up to a colon is given otherwise."""
 
 
-def make_reading_sample(documents: Sequence[Document], renderer: Renderer, config: ReadingConfig, random: Random) -> Sample:
+def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
     """One sequence over random pages.
 
     Args:
         documents: the pages to draw from.
         renderer: writes results and thoughts as the agent will see and write them.
-        config: the shape.
+        phase: the shape.
         random: the stream of this sequence.
     """
     lines: list[str] = []
-    for _ in range(random.randint(1, config.pages)):
-        units = [line.strip() for line in documents[random.randrange(len(documents))].text.splitlines() if _usable(line)]
-        lines += units
+    wanted = phase.pages if phase.lines_per_page == 1 else random.randint(1, phase.pages)
+    while wanted:
+        page = [line.strip() for line in documents[random.randrange(len(documents))].text.splitlines() if _usable(line, phase)]
+        if page:
+            random.shuffle(page)
+            lines += page[: phase.lines_per_page]
+            wanted -= 1
     random.shuffle(lines)
-    lines = lines[: config.lines]
+    lines = lines[: phase.lines]
     opening = renderer.write(Turn(calls=(ToolCall(name="search", arguments={"query": "?"}),)))
     ids = renderer.extend(opening, [Message(role="tool", content="\n".join(lines))])
     mask = [False] * len(ids)
-    for _ in range(config.repeats):
+    for _ in range(phase.repeats):
         random.shuffle(lines)
         for line in lines:
-            cue = _cue(line, config.cue_words)
             thought = renderer.thought(line)
-            given = len(renderer.thought(cue)) - 1
+            given = _common(thought, renderer.thought(" ".join(line.split()[: phase.cue_words])))
             ids += thought
-            mask += [given <= index < len(thought) for index in range(len(thought))]
+            mask += [index >= given for index in range(len(thought))]
     return make_sample(ids, mask)
 
 
-def _usable(line: str) -> bool:
+def _usable(line: str, phase: ReadingPhase) -> bool:
     text = line.strip()
-    return len(text.split()) >= 3 and not text.startswith(("|", "#"))
+    return max(phase.min_words, phase.cue_words + 1) <= len(text.split()) <= phase.max_words and not text.startswith(("|", "#"))
 
 
-def _cue(line: str, words: int) -> str:
-    head, colon, rest = line.partition(": ")
-    if colon and rest:
-        return f"{head}:"
-    return " ".join(line.split()[: min(words, len(line.split()) - 1)])
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))

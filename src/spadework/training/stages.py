@@ -8,7 +8,7 @@ from spadework.agents.expert import ExpertConfig
 from spadework.core.config import Config
 from spadework.engines.engine import SamplingParams
 from spadework.training.learner import LearnerConfig
-from spadework.training.reading import ReadingConfig
+from spadework.training.reading import ReadingPhase
 
 __all__ = ["Mix", "RLStage", "ReadingStage", "SFTStage", "SupervisedStage"]
 
@@ -30,8 +30,20 @@ class SupervisedStage(Config):
 class ReadingStage(SupervisedStage):
     """Continual pre-training on pages (`training/reading.py`)."""
 
-    steps: int = 400
-    shape: ReadingConfig = ReadingConfig()
+    steps: int = 900
+    batch_size: int = Field(default=8, gt=0)
+    phases: tuple[ReadingPhase, ...] = (ReadingPhase(min_words=5, max_words=5), ReadingPhase(pages=3, lines=8))
+    """From easy to hard."""
+
+    def phase_at(self, step: int) -> ReadingPhase:
+        """The phase of a step counted from 1."""
+        total = sum(phase.share for phase in self.phases)
+        passed = 0.0
+        for phase in self.phases:
+            passed += phase.share / total
+            if step <= passed * self.steps + 1e-9:
+                return phase
+        return self.phases[-1]
 
 
 class SFTStage(SupervisedStage):
