@@ -28,7 +28,7 @@ class Workload:
 
     tasks: int = 8
     samples: int = 8
-    sampled: tuple[int, ...] = (16, 24, 16, 24, 16, 24)
+    sampled: tuple[int, ...] = (16, 24, 16, 24, 16, 24, 16, 24)
     """Tokens of each turn."""
     prompt: int = 40
     """Mean tokens of a task's prompt."""

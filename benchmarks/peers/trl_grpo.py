@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -60,6 +61,26 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self._begin = time.perf_counter()
 
 
+def _options(setting: TrlSetting, batch: int, steps: int, *, on_cpu: bool) -> dict[str, Any]:
+    return dict(
+        max_steps=steps,
+        per_device_train_batch_size=setting.micro_batch,
+        gradient_accumulation_steps=batch // setting.micro_batch,
+        beta=0.0,
+        num_iterations=1,
+        learning_rate=1e-4,
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=on_cpu,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        shuffle_dataset=False,
+        seed=0,
+    )
+
+
 def run_steps(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -88,28 +109,14 @@ def run_steps(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="trl|transformers|torch|accelerate")
-    batch = len(prompts) * samples
     with tempfile.TemporaryDirectory() as folder:
+        options = _options(setting, len(prompts) * samples, steps, on_cpu=model.device.type == "cpu")
         config = GRPOConfig(
             output_dir=folder,
-            max_steps=steps,
-            per_device_train_batch_size=setting.micro_batch,
-            gradient_accumulation_steps=batch // setting.micro_batch,
             num_generations=samples,
             max_completion_length=completion,
             generation_kwargs={"min_new_tokens": completion},
-            beta=0.0,
-            num_iterations=1,
-            learning_rate=1e-4,
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=model.device.type == "cpu",
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            shuffle_dataset=False,
-            seed=0,
+            **options,
         )
         stopwatch = _Stopwatch(between)
         trainer = GRPOTrainer(

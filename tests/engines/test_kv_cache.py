@@ -18,7 +18,7 @@ def fill(cache: KVCache, row: int, tokens: list[int], *, computed: int | None = 
     count = len(tokens) if computed is None else computed
     keys = torch.tensor(tokens[:count], dtype=torch.float32)[:, None, None].expand(count, 1, 4)
     for layer in range(2):
-        cache.write(layer, cache.places(torch.full((count,), row), torch.arange(count)), keys, -keys)
+        cache.write(layer, torch.full((count,), row), torch.arange(count), keys, -keys)
     cache.valid[row] = count
 
 

@@ -230,8 +230,7 @@ class LocalEngine:
         lengths = ends - starts
         flat_rows = np.repeat(rows, lengths)
         flat_positions = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
-        places = cache.places(self._put(flat_rows), self._put(flat_positions))
-        attend = _Prefill(cache, rows, starts, ends, places)
+        attend = _Prefill(cache, rows, starts, ends, self._put(flat_rows), self._put(flat_positions))
         hidden = self._forward(cache.tokens[flat_rows, flat_positions], flat_positions, attend)
         cache.valid[rows] = ends
         self._sample(batch, hidden[self._put(lengths.cumsum() - 1)])
@@ -241,8 +240,7 @@ class LocalEngine:
         sequences = sorted(sequences, key=lambda s: s.row)
         rows = np.array([s.row for s in sequences])
         positions = cache.valid[rows]
-        rows_B = self._put(rows)
-        attend = _Decode(cache, rows, positions, rows_B, cache.places(rows_B, self._put(positions)))
+        attend = _Decode(cache, rows, positions, self._put(rows), self._put(positions))
         hidden = self._forward(cache.tokens[rows, positions], positions, attend)
         cache.valid[rows] += 1
         self._sample(sequences, hidden)
@@ -296,9 +294,9 @@ class _Decode:
     """Attention of one new token per row."""
 
     def __init__(
-        self, cache: KVCache, rows: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], rows_B: Tensor, places: Tensor
+        self, cache: KVCache, rows: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], rows_B: Tensor, positions_B: Tensor
     ) -> None:
-        self._cache, self._rows, self._places = cache, rows_B, places
+        self._cache, self._rows, self._positions = cache, rows_B, positions_B
         self._length = int(positions.max()) + 1
         first, last = int(rows[0]), int(rows[-1]) + 1
         # Rows in between are read too when few are idle: a view is cheaper than a copy of the active ones.
@@ -317,7 +315,7 @@ class _Decode:
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
-        cache.write(layer, self._places, k_NKE, v_NKE)
+        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
         keys, values = cache.keys[layer][:, :, : self._length], cache.values[layer][:, :, : self._length]
         kv_heads, size = k_NKE.shape[1:]
         # The queries that share a key head stand side by side as if they were positions.
@@ -328,7 +326,11 @@ class _Decode:
             keys, values = keys[self._view], values[self._view]
             if self._inside is not None:
                 q = q.new_zeros(len(keys), *q.shape[1:]).index_copy_(0, self._inside, q)
-        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
+        if keys.stride(3) == 1:
+            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
+        else:
+            scores = torch.matmul(q * size**-0.5, keys.transpose(2, 3)).add_(self._bias)
+            mixed = torch.matmul(scores.softmax(-1), values)
         if self._inside is not None:
             mixed = mixed.index_select(0, self._inside)
         return mixed.reshape(len(q_NHE), -1).to(q_NHE.dtype)
@@ -338,24 +340,31 @@ class _Prefill:
     """Attention of several new tokens per row, padded to the longest."""
 
     def __init__(
-        self, cache: KVCache, rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], places: Tensor
+        self,
+        cache: KVCache,
+        rows: npt.NDArray[np.int64],
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        rows_N: Tensor,
+        positions_N: Tensor,
     ) -> None:
-        self._cache, self._places = cache, places
+        self._cache, self._rows, self._positions = cache, rows_N, positions_N
+        device, lengths = rows_N.device, ends - starts
         self._length = int(ends.max())
-        lengths = ends - starts
         self._rectangle = len(rows), int(lengths.max())
         # Neighbours are read where they stand.
         neighbours = int(rows[-1] - rows[0]) + 1 == len(rows)
-        self._rows: slice | Tensor = slice(rows[0], rows[-1] + 1) if neighbours else torch.from_numpy(rows).to(places.device)
+        self._source: slice | Tensor = slice(rows[0], rows[-1] + 1) if neighbours else torch.from_numpy(rows).to(device)
         columns = np.arange(self._rectangle[1])
-        self._cells = torch.from_numpy(np.flatnonzero(columns < lengths[:, None])).to(places.device)
-        hidden = torch.from_numpy(np.arange(self._length) > (starts[:, None] + columns)[:, :, None])[:, None].to(places.device)
-        self._bias = torch.zeros(hidden.shape, dtype=cache.keys[0].dtype, device=places.device).masked_fill_(hidden, float("-inf"))
+        self._cells = torch.from_numpy(np.flatnonzero(columns < lengths[:, None])).to(device)
+        hidden = torch.from_numpy(np.arange(self._length) > (starts[:, None] + columns)[:, :, None])[:, None].to(device)
+        self._bias = torch.zeros(hidden.shape, dtype=cache.keys[0].dtype, device=device).masked_fill_(hidden, float("-inf"))
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
-        cache.write(layer, self._places, k_NKE, v_NKE)
-        keys, values = cache.keys[layer][self._rows, :, : self._length], cache.values[layer][self._rows, :, : self._length]
+        cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
+        keys = cache.keys[layer][self._source, :, : self._length].contiguous()
+        values = cache.values[layer][self._source, :, : self._length]
         (num_heads, size), repeat = q_NHE.shape[1:], q_NHE.shape[1] // k_NKE.shape[1]
         if repeat > 1:
             keys, values = keys.repeat_interleave(repeat, 1), values.repeat_interleave(repeat, 1)

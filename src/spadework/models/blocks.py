@@ -129,8 +129,7 @@ class _Project(torch.autograd.Function):
         num_q, num_k, size = sizes
         cos, sin = rotation
         raw = x_ND.new_empty(len(x_ND), num_q + 2 * num_k, size)
-        q = x_ND.new_empty(len(x_ND), num_q, size)
-        k = x_ND.new_empty(len(x_ND), num_k, size)
+        turned = x_ND.new_empty(len(x_ND), num_q + num_k, size)
         for rows in slices(x_ND, len(qkv)):
             flat = raw[rows].view(-1, len(qkv))
             torch.mm(F.rms_norm(x_ND[rows], norm.shape, norm, epsilon), qkv.t(), out=flat)
@@ -139,11 +138,10 @@ class _Project(torch.autograd.Function):
             qk = raw[rows, : num_q + num_k]
             if qk_norm is not None:
                 qk = F.rms_norm(qk, (size,), None, epsilon).mul_(qk_norm)
-            turned = torch.addcmul(qk * cos[rows], _rotate_half(qk), sin[rows])
-            q[rows], k[rows] = turned[:, :num_q], turned[:, num_q:]
+            torch.addcmul(qk * cos[rows], _rotate_half(qk), sin[rows], out=turned[rows])
         ctx.save_for_backward(x_ND, norm, qkv, bias, qk_norm, cos, sin, raw)
         ctx.epsilon, ctx.sizes = epsilon, sizes
-        return q, k, raw[:, num_q + num_k :]
+        return turned[:, :num_q], turned[:, num_q:], raw[:, num_q + num_k :]
 
     @staticmethod
     @once_differentiable

@@ -180,7 +180,7 @@ def hidden_states(weights: DecoderWeights, token_ids_N: Tensor, rotation: tuple[
     x = F.embedding(token_ids_N, weights.embedding)
     for index, layer in enumerate(weights.layers):
         q, k, v = project(x, layer.input_norm, layer.qkv, layer.qkv_bias, layer.qk_norm, rotation, epsilon, sizes)
-        x = x + F.linear(attend(index, q, k, v), layer.output, layer.output_bias)
+        x = torch.addmm(x if layer.output_bias is None else x + layer.output_bias, attend(index, q, k, v), layer.output.t())
         x = mlp(x, layer.mlp_norm, layer.gate_up, layer.down, epsilon)
     return F.rms_norm(x, weights.norm.shape, weights.norm, epsilon)
 
