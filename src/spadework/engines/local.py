@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -326,18 +326,27 @@ class _Decode:
             keys, values = keys[self._view], values[self._view]
             if self._inside is not None:
                 q = q.new_zeros(len(keys), *q.shape[1:]).index_copy_(0, self._inside, q)
-        if keys.stride(3) == 1:
-            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
-        else:
-            scores = torch.matmul(q * size**-0.5, keys.transpose(2, 3)).add_(self._bias)
-            mixed = torch.matmul(scores.softmax(-1), values)
+        mixed = _mix(q, keys, values, self._bias)
         if self._inside is not None:
             mixed = mixed.index_select(0, self._inside)
         return mixed.reshape(len(q_NHE), -1).to(q_NHE.dtype)
 
 
+class _Part(NamedTuple):
+    """Rows of a prefill that are attended to in one call: R rows, W new tokens at most."""
+
+    rows: slice | Tensor
+    tokens: slice
+    """Where their new tokens stand among the step's."""
+    cells: Tensor | None
+    """Where those stand in the rectangle [R * W]; None for a single row."""
+    shape: tuple[int, int]
+    length: int
+    bias: Tensor
+
+
 class _Prefill:
-    """Attention of several new tokens per row, padded to the longest."""
+    """Attention of several new tokens per row: row by row where a call is cheap, else as one rectangle, padded to the longest."""
 
     def __init__(
         self,
@@ -349,27 +358,48 @@ class _Prefill:
         positions_N: Tensor,
     ) -> None:
         self._cache, self._rows, self._positions = cache, rows_N, positions_N
-        device, lengths = rows_N.device, ends - starts
-        self._length = int(ends.max())
-        self._rectangle = len(rows), int(lengths.max())
+        bounds = np.concatenate([[0], (ends - starts).cumsum()])
+        step = 1 if rows_N.device.type == "cpu" else len(rows)
+        self._parts = []
+        for first in range(0, len(rows), step):
+            some = slice(first, first + step)
+            self._parts.append(self._part(rows[some], starts[some], ends[some], slice(bounds[first], bounds[first + step])))
+
+    def _part(self, rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], tokens: slice) -> _Part:
+        device, lengths, length = self._rows.device, ends - starts, int(ends.max())
+        width = int(lengths.max())
+        columns = np.arange(width)
+        cells = None if len(rows) == 1 else torch.from_numpy(np.flatnonzero(columns < lengths[:, None])).to(device)
+        hidden = torch.from_numpy(np.arange(length) > (starts[:, None] + columns)[:, :, None])[:, None].to(device)
+        bias = torch.zeros(hidden.shape, dtype=self._cache.keys[0].dtype, device=device).masked_fill_(hidden, float("-inf"))
         # Neighbours are read where they stand.
         neighbours = int(rows[-1] - rows[0]) + 1 == len(rows)
-        self._source: slice | Tensor = slice(rows[0], rows[-1] + 1) if neighbours else torch.from_numpy(rows).to(device)
-        columns = np.arange(self._rectangle[1])
-        self._cells = torch.from_numpy(np.flatnonzero(columns < lengths[:, None])).to(device)
-        hidden = torch.from_numpy(np.arange(self._length) > (starts[:, None] + columns)[:, :, None])[:, None].to(device)
-        self._bias = torch.zeros(hidden.shape, dtype=cache.keys[0].dtype, device=device).masked_fill_(hidden, float("-inf"))
+        source = slice(rows[0], rows[-1] + 1) if neighbours else torch.from_numpy(rows).to(device)
+        return _Part(source, tokens, cells, (len(rows), width), length, bias)
 
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
         cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
-        keys = cache.keys[layer][self._source, :, : self._length].contiguous()
-        values = cache.values[layer][self._source, :, : self._length]
-        (num_heads, size), repeat = q_NHE.shape[1:], q_NHE.shape[1] // k_NKE.shape[1]
-        if repeat > 1:
-            keys, values = keys.repeat_interleave(repeat, 1), values.repeat_interleave(repeat, 1)
-        rows, width = self._rectangle
-        q = q_NHE.new_zeros(rows * width, num_heads, size, dtype=keys.dtype).index_copy_(0, self._cells, q_NHE.to(keys.dtype))
-        q = q.view(rows, width, num_heads, size).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
-        return mixed.transpose(1, 2).reshape(rows * width, -1).index_select(0, self._cells).to(q_NHE.dtype)
+        (num_heads, size), kv_heads = q_NHE.shape[1:], k_NKE.shape[1]
+        groups = num_heads // kv_heads
+        output = q_NHE.new_empty(len(q_NHE), num_heads * size)
+        for part in self._parts:
+            keys, values = cache.keys[layer][part.rows, :, : part.length], cache.values[layer][part.rows, :, : part.length]
+            q = q_NHE[part.tokens].to(keys.dtype)
+            if part.cells is not None:
+                q = q.new_zeros(part.shape[0] * part.shape[1], num_heads, size).index_copy_(0, part.cells, q)
+            # The queries that share a key head stand one block after the other as if they were positions.
+            q = q.view(*part.shape, kv_heads, groups, size).permute(0, 2, 3, 1, 4).flatten(2, 3)
+            bias = part.bias if groups == 1 else part.bias.repeat(1, 1, groups, 1)
+            mixed = _mix(q, keys, values, bias)
+            mixed = mixed.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4).reshape(-1, num_heads * size)
+            output[part.tokens] = mixed if part.cells is None else mixed.index_select(0, part.cells)
+        return output
+
+
+def _mix(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Attention of queries [B, K, Q, E] over keys and values [B, K, L, E], in the form that suits how the keys lie in memory."""
+    if keys.stride(3) == 1:
+        return F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
+    scores = torch.matmul(q * q.shape[3] ** -0.5, keys.transpose(2, 3)).add_(bias)
+    return torch.matmul(scores.softmax(-1), values)
