@@ -38,6 +38,8 @@ class ReadingPhase(Config):
     """Shorter lines are left out."""
     max_words: int = Field(default=40, ge=2)
     """Longer lines are left out."""
+    sentences: bool = True
+    """Also lines that end like a sentence; off, only facts that stand as plain lines."""
     cue_words: int = Field(default=3, ge=1)
     """Words of a line that are given."""
     repeats: int = Field(default=2, ge=1)
@@ -78,7 +80,7 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
 
 def _usable(line: str, phase: ReadingPhase) -> bool:
     text = line.strip()
-    return max(phase.min_words, phase.cue_words + 1) <= len(text.split()) <= phase.max_words and not text.startswith(("|", "#"))
+    return max(phase.min_words, phase.cue_words + 1) <= len(text.split()) <= phase.max_words and not text.startswith(("|", "#")) and (phase.sentences or not text.endswith("."))
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
