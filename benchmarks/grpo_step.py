@@ -48,7 +48,7 @@ def our_step(preset: str, size: Step, device: str, dtype: str, layers: int | Non
     """Our side: a function that does one step and returns its seconds."""
     model = new_policy(preset, layers=layers).to(device)
     tokenizer = word_tokenizer(model.config.vocab_size)
-    config = LearnerConfig(optimizer=OptimizerConfig(name="adamw", lr=1e-4), dtype="auto", max_tokens_per_pack=16384)
+    config = LearnerConfig(optimizer=OptimizerConfig(name="adamw", lr=1e-4), dtype="auto", max_tokens_per_pack=8800)
     learner = Learner(model, config, total_steps=1000)
     engine = LocalEngine(model.config, tokenizer, LocalEngineConfig(dtype=dtype, device=device, max_num_seqs=size.tasks * size.samples))
     loop = asyncio.new_event_loop()
