@@ -17,7 +17,7 @@ demo: .venv/.installed-core  ## a tiny agent learns to research; the report ends
 	@$(BIN)/spadework demo --out $(OUT) --resume
 
 test: check  ## all checks and all tests
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 check: .venv/.installed-dev  ## style, types, layers, size budgets, public names
 	@$(BIN)/ruff check --quiet .

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spadework.cli.frame import AsJson, OtherCorpus, RunOption, StageOption, print_result
+from spadework.cli.frame import AsJson, OtherCorpus, RunFolder, StageOption, print_result
 
 if TYPE_CHECKING:
     from spadework.trajectories.tree import Trajectory
@@ -15,21 +15,22 @@ __all__ = ["ask"]
 
 
 def ask(
+    run: RunFolder,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In the words of the tasks that it learned from.")],
-    run: RunOption,
     stage: StageOption = None,
     corpus: OtherCorpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question, and list the pages that the agent was shown on the way.
+    """Answer a question, and show the trail: what the agent thought, did and was shown, and the pages behind it.
 
     Ends with exit code 1 if the agent gives no answer.
 
-    Example: spadework ask "What is the mayor of Kedun?" --run runs/demo
+    Example: spadework ask runs/demo "What is the mayor of Kedun?"
     """
     result = asyncio.run(_answer(question, run, stage, corpus))
-    lines = [result["answer"] or f"no answer: {result['error']}"]
+    lines = [step if step.startswith("  ") else f"\n{step}" for step in result["trail"]]
     lines += ["", "pages shown:", *(f"  [{page['id']}] {page['title']}" for page in result["pages"])] if result["pages"] else []
+    lines += ["", result["answer"] or f"no answer: {result['error']}"]
     print_result(result, as_json, "\n".join(lines))
     if result["answer"] is None:
         raise typer.Exit(1)
@@ -51,6 +52,7 @@ async def _answer(question: str, run: Path, stage: str | None, corpus: Path | No
         "answer": trajectory.answer,
         "status": trajectory.status.value,
         "error": trajectory.error,
+        "trail": _trail(trajectory),
         "pages": [{"id": key, "title": title} for key, title in titles.items()],
         "ledger": trajectory.ledger,
     }
@@ -59,3 +61,17 @@ async def _answer(question: str, run: Path, stage: str | None, corpus: Path | No
 def _shown(trajectory: "Trajectory") -> list[str]:
     """Ids of the documents on the path, in the order in which they were shown."""
     return list(dict.fromkeys(key for node in trajectory.nodes for key in node.meta.get("documents", ())))
+
+
+def _trail(trajectory: "Trajectory") -> list[str]:
+    """One line per thought and action, and the results indented below it."""
+    lines = []
+    for message in (message for node in trajectory.nodes for message in node.messages):
+        if message.role == "tool":
+            lines += [f"    {line.strip()}" for line in message.content.splitlines()]
+        elif message.turn is not None:
+            turn = message.turn
+            lines += [f"think: {turn.thought}"] if turn.thought else []
+            lines += [f"{call.name}: {', '.join(map(str, call.arguments.values()))}" for call in turn.calls if call.error is None]
+            lines += [f"malformed: {turn.error}"] if turn.error else []
+    return lines

@@ -31,7 +31,6 @@ __all__ = [
     "Resume",
     "Root",
     "RunFolder",
-    "RunOption",
     "Seed",
     "Stage",
     "StageOption",
@@ -56,7 +55,6 @@ Overrides = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-RunOption = Annotated[Path, typer.Option("--run", metavar="RUN", help="The folder of a run.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything.", show_default=False)]
 
 Stage = Literal["reading", "sft", "rl"]
