@@ -44,7 +44,8 @@ def options(
 
 def main() -> None:
     """Entry point of the `spadework` command."""
-    # Threads that wait by spinning make small products ten times slower when another process uses a core; torch reads this when it is imported.
+    # Threads that wait by spinning make small products ten times slower when another process uses a core. torch reads this when it is
+    # imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a page may hold any character, whatever the locale
     app(prog_name="spadework")

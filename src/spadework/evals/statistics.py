@@ -22,6 +22,7 @@ __all__ = [
     "holm",
     "mcnemar",
     "mean_interval",
+    "normal_quantile",
     "paired_bootstrap",
     "paired_difference",
     "paired_permutation",

@@ -2,10 +2,10 @@
 
 Three choices make them learn to copy from their context within minutes (docs/training.md has the figures):
 
-- Matrices start with standard deviation 1 / sqrt(fan-in), half of that where they write to the residual stream. The usual 0.02 is right for a
-  width of thousands and starves a width of 128.
-- All embeddings share a random direction. Qwen3 has no biases, so attention by position alone ("the token before") needs something that every
-  token has; the logits are unchanged, because a softmax ignores what all of them share.
+- Matrices start with standard deviation 1 / sqrt(fan-in), half of that where they write to the residual stream. The usual 0.02 is right for
+  a width of thousands and starves a width of 128.
+- All embeddings share a random direction. Qwen3 has no biases, so attention by position alone ("the token before") needs something that
+  every token has; the logits are unchanged, because a softmax ignores what all of them share.
 - The output matrix of attention starts as the transpose of the value matrix, so that a head that attends to a token writes something like
   that token (mimetic initialisation, arXiv 2305.09828).
 """

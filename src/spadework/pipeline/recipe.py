@@ -24,7 +24,7 @@ from spadework.tools.read import ReadConfig
 from spadework.tools.search import SearchConfig
 from spadework.training.stages import ReadingStage, RLStage, SFTStage
 
-__all__ = ["Recipe", "find_recipes", "load_recipe"]
+__all__ = ["CorpusData", "EvalConfig", "ModelConfig", "Recipe", "ToolsConfig", "WorldData", "find_recipes", "load_recipe"]
 
 
 class WorldData(Config):

@@ -2,8 +2,8 @@
 
 The update is that of `torch.optim.Muon` at its defaults (Nesterov momentum, five quintic Newton-Schulz steps, rate times
 sqrt(max(1, rows / columns)), decoupled weight decay). torch goes matrix by matrix in bfloat16; a tiny model has thirty small
-matrices, for which most of the time is overhead, and CPUs without bfloat16 units pay twice. Here one batched product serves all matrices of a
-shape, in float32 on a CPU. A test compares the two.
+matrices, for which most of the time is overhead, and CPUs without bfloat16 units pay twice. Here one batched product serves all matrices
+of a shape, in float32 on a CPU. A test compares the two.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Muon"]
+__all__ = ["Muon", "orthogonalise"]
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """Of the quintic polynomial, as its authors tuned them."""

@@ -28,8 +28,8 @@ class OptimizerConfig(Config):
     muon_lr: float = 0.02
     """Peak learning rate of Muon; an error with adamw, which has no use for it, unless it is the default."""
     qk_norm_lr: float | None = None
-    """Peak learning rate of Qwen3's norms of queries and keys; `lr` if not given. How sharp attention can be is in these few numbers: in a tiny
-    model from random weights they need a higher rate before look-up can form, and the other norms do not bear it."""
+    """Peak learning rate of Qwen3's norms of queries and keys; `lr` if not given. How sharp attention can be is in these few numbers: in a
+    tiny model from random weights they need a higher rate before look-up can form, and the other norms do not bear it."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
