@@ -79,6 +79,8 @@ def test_a_run_leaves_everything_behind(whole: tuple[Path, dict[str, Any]]) -> N
     assert len(list(read_records(folder / "trajectories" / "rl-last.jsonl"))) == 6
     assert max(event["rollout_corr/max_abs_diff"] for event in run.events("rl")) < 1e-3
     assert any(event["actor/grad_norm"] > 0 for event in run.events("rl"))
+    assert {hops: gain["n"] for hops, gain in summary["gain_by_hops"].items()} == {"1": 3, "2": 3}
+    assert summary["gain_by_hops"]["1"] == summary["gain"]
     assert summary["gain"]["n"] == 3 and summary["peak_rss_bytes"] > 10**8 and summary["seconds"] > 0
     assert summary["vocabulary"] == len(load_tokenizer(folder / "tokenizer"))
     times = [event["time"] for event in run.events()]

@@ -71,6 +71,16 @@ def test_muon_takes_hidden_matrices_only() -> None:
     assert moved(lr=0.1) == {"embed_tokens.weight", "proj.bias", "norm.weight", "lm_head.weight"}
 
 
+def test_norms_of_queries_and_keys_have_a_rate_of_their_own() -> None:
+    model = nn.ModuleDict({name: nn.RMSNorm(4) for name in ("q_norm", "k_norm", "input_layernorm")})
+    before = copy.deepcopy(model.state_dict())
+    set_gradients(model)
+    Optimizer(model, OptimizerConfig(lr=0.01, qk_norm_lr=0.1)).step(0.5)
+    # Adam's first step is the rate, here half of the peak.
+    moved = {name: float((value - before[name]).abs().max()) for name, value in model.state_dict().items()}
+    assert moved == pytest.approx({"q_norm.weight": 0.05, "k_norm.weight": 0.05, "input_layernorm.weight": 0.005}, rel=1e-3)
+
+
 def test_muons_step_is_orthogonal_and_does_not_know_the_gradients_size() -> None:
     changes = []
     for size in (1.0, 1e-3):

@@ -1,6 +1,8 @@
 """`spadework demo`, `train` and `sft`: carry out a recipe's stages in a run folder, and write its page."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,10 +90,12 @@ def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, d
         return
     if out is None:
         raise InputError("the run needs a folder; name one with --out DIR")
+    from spadework.core.run import Run
     from spadework.pipeline.chain import run_pipeline
     from spadework.viewer.report import write_report
 
     summary = run_pipeline(recipe, out, resume)
+    Run.open(out).note(command=shlex.join(["spadework", *sys.argv[1:]]))
     report = write_report(out)
     print_result(summary, as_json, f"{_table(summary)}\n\n{report}")
 

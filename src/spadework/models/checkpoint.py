@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from spadework.core.errors import InputError
 from spadework.models.decoder import check_supported
@@ -20,6 +21,9 @@ __all__ = ["WRAPPER", "load_model", "load_tokenizer", "parameters", "save_checkp
 
 WRAPPER = "base_model.model."
 """What PEFT puts before every name of the model that it wraps."""
+
+# A run has its own progress lines; bars for files that take milliseconds would run through them.
+disable_progress_bar()
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

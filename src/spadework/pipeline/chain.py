@@ -27,6 +27,7 @@ from spadework.corpus.document import Corpus
 from spadework.engines.engine import SamplingParams
 from spadework.engines.local import LocalEngine, LocalEngineConfig
 from spadework.evals.metrics import ReportCard, compare, report_card
+from spadework.evals.statistics import paired_difference
 from spadework.models.checkpoint import WRAPPER, load_model, load_tokenizer, parameters
 from spadework.models.presets import new_model
 from spadework.models.renderers.registry import make_renderer
@@ -208,14 +209,14 @@ class _Pipeline:
     def summarise(self) -> dict[str, Any]:
         """Write and return the summary: what each stage reached, and what RL gained over SFT, paired by question."""
         unseen = set(self.recipe.eval.unseen_hops)
-        cards, stages = {}, {}
+        whole, cards, stages = {}, {}, {}
         for stage in STAGES:
             if not self._card_path(stage).is_file():
                 continue
             stored = read_json(self._card_path(stage))
-            whole = ReportCard.model_validate(stored["greedy"])
-            cards[stage] = _restrict(whole, self.data.test_tasks, unseen, self.run, stage)
-            stages[stage] = _figures(cards[stage], whole, stored, unseen)
+            whole[stage] = ReportCard.model_validate(stored["greedy"])
+            cards[stage] = _restrict(self.data.test_tasks, unseen, self.run, stage)
+            stages[stage] = _figures(cards[stage], whole[stage], stored)
         summary: dict[str, Any] = {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
@@ -229,11 +230,12 @@ class _Pipeline:
         }
         if "sft" in cards and "rl" in cards:
             summary["gain"] = compare(cards["rl"], cards["sft"]).differences["success"].model_dump(mode="json")
+            summary["gain_by_hops"] = _gain_by_hops(whole["rl"], whole["sft"])
         self.run.finish(summary)
         return summary
 
 
-def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any], unseen: set[int]) -> dict[str, Any]:
+def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any]) -> dict[str, Any]:
     """What the summary says of a stage: figures over the trained numbers of hops, success by hops over all."""
     names = ("success", "f1", "calls", "calls_per_solved", "evidence_recall", "format_errors", "tokens", "truncated", "broken")
     values = card.model_dump(mode="json")
@@ -246,7 +248,20 @@ def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any], unseen
     }
 
 
-def _restrict(card: ReportCard, tasks: list[Task], unseen: set[int], run: Run, stage: str) -> ReportCard:
+def _gain_by_hops(first: ReportCard, second: ReportCard) -> dict[str, dict[str, Any]]:
+    """Paired differences in success for every number of hops that has two questions, the ones never trained on too."""
+    pairs: dict[int, list[tuple[float, float]]] = {}
+    before = {question.id: question.success for question in second.questions}
+    for question in first.questions:
+        pairs.setdefault(question.hops, []).append((question.success, before[question.id]))
+    return {
+        str(hops): paired_difference([a for a, _ in pairs[hops]], [b for _, b in pairs[hops]]).model_dump(mode="json")
+        for hops in sorted(pairs)
+        if len(pairs[hops]) >= 2
+    }
+
+
+def _restrict(tasks: list[Task], unseen: set[int], run: Run, stage: str) -> ReportCard:
     """The card of the tasks whose number of hops was trained on."""
     wanted = [task for task in tasks if task.hops not in unseen]
     ids = {task.id for task in wanted}

@@ -1,12 +1,12 @@
 """The reading stage: continual pre-training on pages, shaped so that looking things up is learned first.
 
-A sequence shows lines as search results will show them, then asks for each of them: its first words are given and the rest is to be written,
-which stands in the results word for word. Every line is asked for twice, because the second time is an easy copy that bootstraps the skill.
-Demonstrations alone show two look-ups per trajectory and are far too slow a teacher of it.
+A sequence shows lines as search results will show them, then asks for each of them: its first words are given and the rest is to be
+written, which stands in the results word for word. Every line is asked for twice, because the second time is an easy copy that bootstraps
+the skill. Demonstrations alone show two look-ups per trajectory and are far too slow a teacher of it.
 
-It goes from easy to hard in phases: a few short lines of one page until look-up works at all, then lines of several pages, long ones too. Small
-batches matter most: the skill appears after a number of updates, not of tokens (docs/training.md has the measurements). Agentic continual
-pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.24701).
+It goes from easy to hard in phases: a few short lines of one page until look-up works at all, then lines of several pages, long ones too.
+Small batches matter most: the skill appears after a number of updates, not of tokens (docs/training.md has the measurements). Agentic
+continual pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.24701).
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,9 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
 
 def _usable(line: str, phase: ReadingPhase) -> bool:
     text = line.strip()
-    return max(phase.min_words, phase.cue_words + 1) <= len(text.split()) <= phase.max_words and not text.startswith(("|", "#")) and (phase.sentences or not text.endswith("."))
+    if text.startswith(("|", "#")) or (text.endswith(".") and not phase.sentences):
+        return False
+    return max(phase.min_words, phase.cue_words + 1) <= len(text.split()) <= phase.max_words
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
