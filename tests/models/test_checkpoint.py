@@ -104,10 +104,21 @@ def test_a_damaged_tokenizer(copy: Path, text: str) -> None:
         load_tokenizer(copy)
 
 
-def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
+def test_what_is_not_here_is_refused_without_asking_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
     for load in (load_model, load_tokenizer):
-        with pytest.raises(InputError, match="could be loaded"):
-            load(tmp_path / "nowhere")
+        for name in (tmp_path / "nowhere", "nobody/nothing"):
+            with pytest.raises(InputError, match=rf"{name}: no checkpoint could be loaded: it is neither a folder nor in the local cache"):
+                load(name)
+
+
+def test_no_progress_bars(copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(load_model(copy), load_tokenizer(copy), tmp_path / "again")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_architecture_that_we_do_not_compute(tmp_path: Path) -> None:

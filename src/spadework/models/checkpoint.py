@@ -1,5 +1,6 @@
 """Ordinary Hugging Face checkpoints: a folder with config.json, safetensors and a tokenizer, readable by transformers and vLLM as it is.
 
+One that is named must be in the local cache of Hugging Face; nothing is downloaded here.
 `parameters` gives the tensors that are multiplied, by their Hugging Face names; LoRA adapters (PEFT) are merged into their matrices on the
 way, differentiably, so the rest of the package never meets an adapter.
 """
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -32,13 +34,13 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InputError: the folder has none.
     """
-    folder = Path(path)
-    if folder.is_dir() and not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+    folder = _folder(path)
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise InputError(
             f"{folder}: no tokenizer in this checkpoint; copy tokenizer.json and tokenizer_config.json of the base model there"
         )
     try:
-        return AutoTokenizer.from_pretrained(str(path))
+        return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no tokenizer could be loaded: {_first_line(error)}") from None
 
@@ -49,9 +51,10 @@ def load_model(path: str | Path, *, dtype: torch.dtype = torch.float32) -> PreTr
     Raises:
         InputError: there is no checkpoint, it is damaged, or its architecture is not supported.
     """
+    folder = _folder(path)
     try:
         # Left to itself, transformers fills what is missing with random numbers and goes on.
-        model, found = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True)
+        model, found = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: no model could be loaded: {_first_line(error)}") from None
     check_supported(model.config)
@@ -60,6 +63,18 @@ def load_model(path: str | Path, *, dtype: torch.dtype = torch.float32) -> PreTr
             f"{path}: damaged checkpoint: {len(wrong)} tensors are missing or have another shape than config.json says, first '{wrong[0]}'"
         )
     return model.eval()
+
+
+def _folder(path: str | Path) -> Path:
+    """Where a checkpoint lies. transformers asks the network for a name even if told not to, and retries for half a minute without one."""
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return Path(snapshot_download(str(path), local_files_only=True))
+    except (OSError, ValueError):
+        raise InputError(
+            f"{path}: no checkpoint could be loaded: it is neither a folder nor in the local cache; fetch it with 'hf download NAME'"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
