@@ -106,3 +106,16 @@ def test_peak_memory_is_this_process_alone() -> None:
     child = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
     assert 5_000_000 < child < 100_000_000
     assert peak_rss_bytes() > 5_000_000
+
+
+def _lock_elsewhere(path: Path) -> str:
+    """What another process says when it wants to write a run."""
+    code = "import sys, pathlib\nfrom spadework.core.run import Run\nwith Run.open(pathlib.Path(sys.argv[1])).locked(): pass"
+    return subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False).stderr
+
+
+def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {"steps": 1})
+    with run.locked():
+        assert "is being written by another process" in _lock_elsewhere(run.path)
+    assert _lock_elsewhere(run.path) == ""

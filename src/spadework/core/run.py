@@ -11,6 +11,7 @@ Invariant: a folder is never half a run. `manifest.json` is written when the fol
 or not at all, and a run is not written over: it is resumed with the same recipe, or another folder is named.
 """
 
+import fcntl
 import os
 import platform
 import resource
@@ -76,15 +77,10 @@ class Run:
             InputError: the folder holds a run and `resume` is off, holds something else, or cannot be written.
             ConfigError: the run to resume has another recipe; the message names the first key that differs.
         """
+        cls.check(path, recipe, resume)
         if (path / "manifest.json").exists():
-            if not resume:
-                raise InputError(f"{path} already holds a run; add --resume to go on with it, or name another --out")
-            return cls._reopen(path, recipe)
+            return cls.open(path)
         with disk_errors(path):
-            if path.exists() and not path.is_dir():
-                raise InputError(f"{path} is a file; name a folder as --out")
-            if path.is_dir() and (other := sorted({entry.name for entry in path.iterdir()} - _LAYOUT)):
-                raise InputError(f"{path} is not empty and not a run (it holds '{other[0]}'); name another --out")
             for folder in ("trajectories", "checkpoints"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
         write_atomic(path / "recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True))
@@ -93,6 +89,28 @@ class Run:
         manifest = _facts() | {"seeds": dict(seeds or {}), "hashes": dict(hashes or {})}
         write_json(path / "manifest.json", manifest)
         return cls(path, load_yaml(path / "recipe.yaml"), manifest)
+
+    @classmethod
+    def check(cls, path: Path, recipe: Mapping[str, Any], resume: bool = False) -> None:
+        """Refuse a folder that `create` would refuse; ask before long work whose result would go there.
+
+        Raises:
+            InputError, ConfigError: as `create`.
+        """
+        if (path / "manifest.json").exists():
+            if not resume:
+                raise InputError(f"{path} already holds a run; add --resume to go on with it, or name another --out")
+            # Through YAML and back, so that tuples and lists compare equal.
+            wanted = yaml.safe_load(yaml.safe_dump(dict(recipe)))
+            if key := _first_difference(cls.open(path).recipe, wanted):
+                raise ConfigError(
+                    f"{path} was started with another recipe ('{key}' differs); resume with the same one, or name another --out"
+                )
+        elif path.is_dir():
+            if other := sorted({entry.name for entry in path.iterdir()} - _LAYOUT):
+                raise InputError(f"{path} is not empty and not a run (it holds '{other[0]}'); name another --out")
+        elif path.exists():
+            raise InputError(f"{path} is a file; name a folder as --out")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -105,14 +123,22 @@ class Run:
             raise InputError(f"{path} is not a run folder: it has no manifest.json")
         return cls(path, load_yaml(path / "recipe.yaml"), read_json(path / "manifest.json"))
 
-    @classmethod
-    def _reopen(cls, path: Path, recipe: Mapping[str, Any]) -> Self:
-        run = cls.open(path)
-        # Through YAML and back, so that tuples and lists compare equal.
-        wanted = yaml.safe_load(yaml.safe_dump(dict(recipe)))
-        if key := _first_difference(run.recipe, wanted):
-            raise ConfigError(f"{path} was started with another recipe ('{key}' differs); resume with the same one, or name another --out")
-        return run
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Write this run alone; a process that ends, however it ends, gives the folder free.
+
+        Raises:
+            InputError: another process is writing it.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path} is being written by another process; wait for it, or name another --out") from None
+            yield
+        finally:
+            os.close(folder)
 
     def event(self, stage: str, step: int, **metrics: Any) -> None:
         """Append one event and flush it.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from pydantic import Field
+
 from spadework.core.config import Config
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ Weights: TypeAlias = "Mapping[str, Tensor]"
 class SamplingParams(Config):
     """How to sample; names and meaning as in vLLM."""
 
-    temperature: float = 1.0
+    temperature: float = Field(default=1.0, ge=0)
     """Divides the logits. 0 is greedy."""
-    top_p: float = 1.0
+    top_p: float = Field(default=1.0, gt=0, le=1)
     """Sample from the smallest set of tokens whose probability reaches this."""
-    top_k: int = 0
+    top_k: int = Field(default=0, ge=0)
     """Sample from this many best tokens; 0 is all."""
     max_tokens: int = 256
     """At most this many new tokens."""

@@ -66,15 +66,17 @@ def run_pipeline(recipe: Recipe, out: Path, resume: bool = False) -> dict[str, A
         The run's summary (DESIGN section 8), which is also written to `summary.json`.
 
     Raises:
-        InputError: the folder holds another run, the data cannot be read, or the disk is full.
+        InputError: the folder holds another run or another process writes it, the data cannot be read, or the disk is full.
     """
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     values = recipe.model_dump(mode="json")
+    Run.check(out, values, resume)
     data = load_data(recipe)
     run = Run.create(out, values, seeds={"run": recipe.seed}, hashes=data.hashes, resume=resume)
-    pipeline = _Pipeline(recipe, run, data)
-    asyncio.run(pipeline.carry_out())
-    return pipeline.summarise()
+    with run.locked():
+        pipeline = _Pipeline(recipe, run, data)
+        asyncio.run(pipeline.carry_out())
+        return pipeline.summarise()
 
 
 @dataclass(slots=True)
