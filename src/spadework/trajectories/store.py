@@ -114,6 +114,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
 
 def _decode_node(values: dict[str, Any]) -> Node:
     node = Node(**{**values, "messages": tuple(Message.model_validate(message) for message in values["messages"])})
+    node.shared_with = None if node.shared_with is None else (int(node.shared_with[0]), int(node.shared_with[1]))
     count = len(node.token_ids)
     for name in ("mask", "logprobs", "entropies"):
         if len(getattr(node, name)) != count:

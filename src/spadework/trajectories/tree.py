@@ -57,6 +57,16 @@ class Node:
     """What the tokens say: the prompt's messages, one parsed assistant turn, or the tool results."""
     advantages: list[float] = field(default_factory=list)
     """Written by a credit rule, one per token, 0 on unsampled tokens; empty before."""
+    rewards: dict[str, float] = field(default_factory=dict)
+    """Of a generation: value of every turn-scope reward term by name."""
+    reward: float = 0.0
+    """Weighted sum of the turn-scope terms."""
+    token_rewards: list[float] = field(default_factory=list)
+    """Weighted sum of the span-scope terms, one per token; empty if there is none."""
+    values: list[float] = field(default_factory=list)
+    """A critic's estimate of the return before each token; empty if there is no critic."""
+    shared_with: tuple[int, int] | None = None
+    """Of a forked trajectory: sample and node id of the trajectory of its group from which this node was copied."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown; per generation: `finish`."""
 
