@@ -66,27 +66,29 @@ def _norm_backward(grad: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
-        hidden = x_ND.new_empty(len(x_ND), len(gate_up))
+        # One tensor per slice: a large one would come fresh from the operating system each time and be cleared first.
+        hidden = []
         output = torch.empty_like(x_ND)
         for rows in slices(x_ND, len(gate_up)):
             x = x_ND[rows]
-            gate, up = torch.mm(F.rms_norm(x, norm.shape, norm, epsilon), gate_up.t(), out=hidden[rows]).chunk(2, -1)
+            hidden.append(torch.mm(F.rms_norm(x, norm.shape, norm, epsilon), gate_up.t()))
+            gate, up = hidden[-1].chunk(2, -1)
             torch.addmm(x, F.silu(gate).mul_(up), down.t(), out=output[rows])
-        ctx.save_for_backward(x_ND, norm, gate_up, down, hidden)
+        ctx.save_for_backward(x_ND, norm, gate_up, down, *hidden)
         ctx.epsilon = epsilon
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
-        x_ND, norm, gate_up, down, hidden = ctx.saved_tensors
+        x_ND, norm, gate_up, down, *kept = ctx.saved_tensors
         d_norm = torch.zeros_like(norm, dtype=torch.float32)
         d_gate_up, d_down = _total(gate_up, ctx.needs_input_grad[2]), _total(down, ctx.needs_input_grad[3])
         d_x = torch.empty_like(x_ND)
-        for rows in slices(x_ND, len(gate_up)):
-            grad, (gate, up) = grad_ND[rows], hidden[rows].chunk(2, -1)
+        for rows, hidden in zip(slices(x_ND, len(gate_up)), kept, strict=True):
+            grad, (gate, up) = grad_ND[rows], hidden.chunk(2, -1)
             active = F.silu(gate)
-            d_hidden = torch.empty_like(hidden[rows])
+            d_hidden = torch.empty_like(hidden)
             d_gate, d_up = d_hidden.chunk(2, -1)
             d_active = torch.mm(grad, down)
             torch.mul(d_active, active, out=d_up)

@@ -1,8 +1,8 @@
-"""Log-probabilities of given tokens, without ever holding the logits of a whole pack.
+"""Log-probabilities of given tokens, without ever holding the logits of a large pack.
 
-Only the positions that predict a target go through the output matrix, in slices of rows. A slice's logits are computed again in the
-backward pass, where they become the gradient in place, so the peak is one slice and not tokens x vocabulary. On a CPU a slice stays in
-the cache, and the second product is cheaper than writing the logits and reading them back.
+Only the positions that predict a target go through the output matrix, in slices of rows, on a CPU such as stay in the cache. What the
+backward pass needs of a slice are the exponentials of its logits. While they are few (`KEPT_ELEMENTS`) they are kept, which saves one of
+four matrix products; otherwise each slice is computed again, so the peak is one slice and not tokens x vocabulary.
 
 Shapes: M targets, D hidden size, V vocabulary. Not done here: second derivatives.
 """
@@ -19,38 +19,51 @@ from spadework.models.decoder import DecoderWeights
 
 __all__ = ["token_logprobs"]
 
+KEPT_ELEMENTS = 1 << 26
+"""Exponentials kept for the backward pass: 256 MB in float32."""
+
 
 class _LabelLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_MD: Tensor, head_VD: Tensor, labels_M: Tensor, temperature: float, num_rows: int) -> Tensor:
-        logprobs, totals = (hidden_MD.new_empty(len(hidden_MD), dtype=torch.float32) for _ in range(2))
+        logprobs, largest, totals = (hidden_MD.new_empty(len(hidden_MD), dtype=torch.float32) for _ in range(3))
+        # One tensor per slice: a large one would come fresh from the operating system each time, whose clearing costs half the gain.
+        kept: list[Tensor] = []
+        keep = any(ctx.needs_input_grad) and len(hidden_MD) * len(head_VD) <= KEPT_ELEMENTS
         for rows in _rows(len(hidden_MD), num_rows):
             logits = _logits(hidden_MD[rows], head_VD, temperature)
             picked = logits.gather(1, labels_M[rows, None])[:, 0]
-            largest = logits.amax(1)
-            totals[rows] = logits.sub_(largest[:, None]).exp_().sum(1).log_().add_(largest)
-            torch.sub(picked, totals[rows], out=logprobs[rows])
-        ctx.save_for_backward(hidden_MD, head_VD, labels_M, totals)
+            torch.amax(logits, 1, out=largest[rows])
+            exponentials = logits.sub_(largest[rows, None]).exp_()
+            torch.sum(exponentials, 1, out=totals[rows])
+            torch.sub(picked - largest[rows], totals[rows].log(), out=logprobs[rows])
+            if keep:
+                kept.append(exponentials.to(hidden_MD.dtype))
+        ctx.save_for_backward(hidden_MD, head_VD, labels_M, largest, totals, *kept)
         ctx.temperature, ctx.num_rows = temperature, num_rows
         return logprobs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_MD, head_VD, labels_M, totals = ctx.saved_tensors
+        hidden_MD, head_VD, labels_M, largest, totals, *kept = ctx.saved_tensors
         kind = hidden_MD.dtype
         d_hidden = torch.empty_like(hidden_MD)
         d_head = torch.zeros_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         grad_M = grad_M / ctx.temperature
-        for rows in _rows(len(hidden_MD), ctx.num_rows):
-            probs = _logits(hidden_MD[rows], head_VD, ctx.temperature).sub_(totals[rows, None]).exp_().to(kind)
-            # d logprob / d logits = onehot - probs; the factor per row goes to the narrow side of both products.
-            grad = grad_M[rows, None].to(kind)
-            torch.sub(head_VD[labels_M[rows]], torch.mm(probs, head_VD), out=d_hidden[rows]).mul_(grad)
+        shares_M = (grad_M / totals).to(kind)
+        grad_M = grad_M.to(kind)
+        for number, rows in enumerate(_rows(len(hidden_MD), ctx.num_rows)):
+            if kept:
+                exponentials = kept[number]
+            else:
+                exponentials = _logits(hidden_MD[rows], head_VD, ctx.temperature).sub_(largest[rows, None]).exp_().to(kind)
+            # d logprob / d logits = onehot - exponentials / total; the factors per row go to the narrow side of both products.
+            grad, share = grad_M[rows, None], shares_M[rows, None]
+            torch.sub(head_VD[labels_M[rows]].mul_(grad), torch.mm(exponentials, head_VD).mul_(share), out=d_hidden[rows])
             if d_head is not None:
-                weighted = hidden_MD[rows] * grad
-                add_product(d_head, probs.t(), -weighted)
-                d_head.index_add_(0, labels_M[rows], weighted.float())
+                add_product(d_head, exponentials.t(), hidden_MD[rows] * -share)
+                d_head.index_add_(0, labels_M[rows], (hidden_MD[rows] * grad).float())
         return d_hidden, None if d_head is None else d_head.to(head_VD.dtype), None, None, None
 
 
