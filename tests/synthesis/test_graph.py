@@ -14,7 +14,7 @@ from spadework.corpus.worlds.world import World, WorldConfig
 from spadework.synthesis.graph import GraphConfig, graph_tasks, make_chains, make_comparisons, make_counts, make_intersections
 from spadework.tasks.task import Task
 
-CHAIN = re.compile(r"What is the (.+) of ([A-Z][a-z]+ [A-Z][a-z]+)\?")
+CHAIN = re.compile(r"What is ([A-Z][a-z]+ [A-Z][a-z]+)'s (.+)\?")
 
 
 @cache
@@ -49,8 +49,8 @@ def answers_from_text(task: Task) -> tuple[str, ...]:
     """The answer that a reader of all pages gives to the words of the question."""
     facts, types, names = pages()
     if match := CHAIN.fullmatch(task.question):
-        title = match[2]
-        for relation in reversed(match[1].split(" of the ")):
+        title = match[1]
+        for relation in match[2].split("'s "):
             title = facts[title][relation]
         return names[title]
     if match := re.fullmatch(r"Which (\w+) has (\w+) (\w+ \w+) and (\w+) (\w+ \w+)\?", task.question):
@@ -96,12 +96,12 @@ def test_chains_visit_distinct_entities() -> None:
         visited = [steps[0][0], *(target for _, _, target in steps)]
         assert len(set(visited)) == len(visited) == task.hops + 1
         assert all(step[2] == following[0] for step, following in pairwise(steps))
-        relations = " of the ".join(relation for _, relation, _ in reversed(steps))
-        assert task.question == f"What is the {relations} of {steps[0][0]}?"
+        relations = "'s ".join(relation for _, relation, _ in steps)
+        assert task.question == f"What is {steps[0][0]}'s {relations}?"
 
 
 def test_other_phrasings_ask_for_the_same_chain() -> None:
-    tasks = make_chains(noisy(), seed=0, counts={2: 100}, phrasings=4)
+    tasks = make_chains(noisy(), seed=0, counts={2: 100}, phrasings=5)
     kinds = Counter(task.question.split()[0] for task in tasks)
     assert set(kinds) == {"What", "Which", "Name", "Start"} and min(kinds.values()) > 10
     for task in tasks:
@@ -161,6 +161,6 @@ def test_too_many_of_a_kind_are_refused() -> None:
     for make, what in ((make_counts, "counts"), (make_intersections, "intersections")):
         with pytest.raises(InputError, match=f"different {what} and 20000 are wanted; ask for fewer"):
             make(noisy(), seed=0, count=20_000)
-    with pytest.raises(InputError, match="1 to 4 phrasings, not 9"):
+    with pytest.raises(InputError, match="1 to 5 phrasings, not 9"):
         make_chains(noisy(), seed=0, counts={1: 1}, phrasings=9)
     assert len(make_comparisons(noisy(), seed=0, count=0)) == 0

@@ -55,7 +55,7 @@ def make_task(rng: Random, number: int) -> Task:
     hops = HOPS[number % len(HOPS)]
     chain = [name(rng) for _ in range(hops + 1)]
     relations = [rng.choice(RELATIONS) for _ in range(hops)]
-    question = "What is " + "".join(f"the {relation} of " for relation in reversed(relations)) + chain[0] + "?"
+    question = "What is " + "'s ".join([chain[0], *relations]) + "?"
     return Task(
         id=f"task-{number:04d}",
         question=question,

@@ -25,7 +25,7 @@ def ask(
 
     Ends with exit code 1 if the agent gives no answer.
 
-    Example: spadework ask runs/demo "What is the mayor of Kedun?"
+    Example: spadework ask runs/demo "What is Ondal Brin's mayor?"
     """
     result = asyncio.run(_answer(question, run, stage, corpus))
     lines = [step if step.startswith("  ") else f"\n{step}" for step in result["trail"]]

@@ -95,13 +95,15 @@ def _wanted_hops(recipe: Recipe) -> list[int]:
 def _world(recipe: Recipe, data: WorldData, training: bool) -> Data:
     test = build_world(data.test)
     test_corpus = MemoryCorpus(test.documents(), snippets=recipe.tools.snippet)
-    test_tasks = make_chains(test, seed=recipe.seed, counts=dict.fromkeys(recipe.eval.hops, recipe.eval.tasks_per_hop))
+    test_tasks = make_chains(
+        test, seed=recipe.seed, counts=dict.fromkeys(recipe.eval.hops, recipe.eval.tasks_per_hop), phrasings=data.phrasings
+    )
     hashes = {"test_world": test.content_hash}
     if not training:
         return Data(test_corpus, test_corpus, [], {}, test_tasks, lexicon(), hashes)
     train = build_world(data.train)
     hashes["train_world"] = train.content_hash
-    tasks = {hops: make_chains(train, seed=recipe.seed, counts={hops: POOL}) for hops in _wanted_hops(recipe)}
+    tasks = {hops: make_chains(train, seed=recipe.seed, counts={hops: POOL}, phrasings=data.phrasings) for hops in _wanted_hops(recipe)}
     train_corpus = MemoryCorpus(train.documents(), snippets=recipe.tools.snippet)
     return Data(train_corpus, test_corpus, train.documents(), tasks, test_tasks, lexicon(), hashes)
 

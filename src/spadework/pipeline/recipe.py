@@ -20,6 +20,7 @@ from spadework.core.errors import ConfigError
 from spadework.corpus.snippet import SnippetConfig
 from spadework.corpus.worlds.world import WorldConfig
 from spadework.rollout.driver import Limits
+from spadework.synthesis.graph import CHAIN_PHRASINGS
 from spadework.tools.read import ReadConfig
 from spadework.tools.search import SearchConfig
 from spadework.training.stages import ReadingStage, RLStage, SFTStage
@@ -33,6 +34,8 @@ class WorldData(Config):
     type: Literal["world"] = "world"
     train: WorldConfig = WorldConfig(seed=1, pages=6000, split="train")
     test: WorldConfig = WorldConfig(seed=2, pages=2000, split="test")
+    phrasings: int = Field(default=3, ge=1, le=CHAIN_PHRASINGS)
+    """Ways of asking. With one, a policy learns at which place of the question a relation stands, and fails on longer chains."""
 
     @model_validator(mode="after")
     def _splits_differ(self) -> "WorldData":

@@ -1,6 +1,6 @@
 """Tasks from a world's graph: exact answers, exact evidence.
 
-- chain: 1 to 4 relations followed one after the other, all entities distinct ("What is the mayor of the capital of Ondal Brin?");
+- chain: 1 to 4 relations followed one after the other, all entities distinct ("What is Ondal Brin's capital's mayor?");
 - intersection: two constraints that exactly one entity satisfies, neither of which is enough alone;
 - count: how many entities have a relation to another one;
 - comparison: which of two entities is older, larger, longer ...
@@ -24,13 +24,13 @@ from spadework.corpus.worlds.schema import ATTRIBUTES, PLURALS
 from spadework.corpus.worlds.world import World
 from spadework.tasks.task import Task
 
-__all__ = ["GraphConfig", "graph_tasks", "make_chains", "make_comparisons", "make_counts", "make_intersections"]
+__all__ = ["CHAIN_PHRASINGS", "GraphConfig", "graph_tasks", "make_chains", "make_comparisons", "make_counts", "make_intersections"]
 
 T = TypeVar("T")
 _PATIENCE = 20_000
 """Draws in a row without a new question after which a world counts as exhausted."""
 _MOST_COUNTED = 9
-_CHAIN_PHRASINGS = 4
+CHAIN_PHRASINGS = 5
 
 
 class GraphConfig(Config):
@@ -44,8 +44,8 @@ class GraphConfig(Config):
     """Tasks that ask how many."""
     comparisons: int = Field(default=20, ge=0)
     """Tasks that ask which of two."""
-    phrasings: int = Field(default=1, ge=1, le=_CHAIN_PHRASINGS)
-    """Ways of asking that chains are drawn from; 1 is "What is the ... of ...?" alone."""
+    phrasings: int = Field(default=1, ge=1, le=CHAIN_PHRASINGS)
+    """Ways of asking that chains are drawn from (see `make_chains`)."""
 
 
 def graph_tasks(world: World, config: GraphConfig, seed: int) -> list[Task]:
@@ -69,15 +69,15 @@ def make_chains(world: World, *, seed: int, counts: Mapping[int, int], phrasings
         world: where they are drawn from.
         seed: other seeds give other chains.
         counts: number of tasks by number of hops, 1 to 4.
-        phrasings: ways of asking to draw from, 1 to 4; the first is "What is the mayor of the capital of Ondal Brin?".
+        phrasings: ways of asking to draw from, 1 to 5; the first is "What is Ondal Brin's capital's mayor?".
 
     Raises:
         InputError: hops or phrasings out of range, or the world has too few different chains.
     """
     if not set(counts) <= {1, 2, 3, 4}:
         raise InputError(f"chains have 1 to 4 hops, not {sorted(set(counts) - {1, 2, 3, 4})}")
-    if not 1 <= phrasings <= _CHAIN_PHRASINGS:
-        raise InputError(f"chains have 1 to {_CHAIN_PHRASINGS} phrasings, not {phrasings}")
+    if not 1 <= phrasings <= CHAIN_PHRASINGS:
+        raise InputError(f"chains have 1 to {CHAIN_PHRASINGS} phrasings, not {phrasings}")
     starts = list(world.entities)
     tasks: list[Task] = []
     for hops in sorted(counts):
@@ -170,13 +170,17 @@ def _pick(options: Sequence[T], random: Random) -> T:
 
 
 def _ask_chain(title: str, relations: Sequence[str], answer_type: str, style: int) -> str:
+    # In the order of the look-ups first: a tiny model that can copy what follows can then take the next relation from the question.
+    chain = "'s ".join([title, *relations])
     nested = f"{' of the '.join(reversed(relations))} of {title}"
     if style == 0:
-        return f"What is the {nested}?"
+        return f"What is {chain}?"
     if style == 1:
-        return f"Which {answer_type} is the {nested}?"
+        return f"Which {answer_type} is {chain}?"
     if style == 2:
-        return f"Name the {nested}."
+        return f"Name {chain}."
+    if style == 3:
+        return f"What is the {nested}?"
     return f"Start at {title} and follow: {', then '.join(relations)}. Where do you arrive?"
 
 
