@@ -52,6 +52,39 @@ def test_a_forest_by_hand() -> None:
     assert pack.num_sequences == 3
 
 
+def test_a_fork_by_hand() -> None:
+    first = Trajectory("t", 4, reward=1.0)
+    first.add("prompt", [1, 2], parent=None)
+    generation(first, 0, [10, 11])
+    second = first.fork(1, sample=7)
+    second.reward = -1.0
+    generation(first, 1, [12])
+    generation(second, 1, [13, 14])
+    third = second.fork(2, sample=9)  # a fork of a fork: the copies of 10, 11 name the first
+    assert [node.shared_with for node in third.nodes] == [(4, 0), (4, 1), (7, 2)]
+    generation(third, 2, [15])
+    for trajectory, advantage in ((first, 0.5), (second, -1.0), (third, 0.25)):
+        trajectory.set_advantage(advantage)
+    third.nodes[1].values, third.nodes[1].returns = [1.0, 2.0], [3.0, 4.0]
+    [pack] = make_packs([group_samples(Group("t", [first, second, third]))], 100)
+    assert pack.token_ids.tolist() == [1, 2, 10, 11, 12, 13, 14, 15]
+    # second ends where third goes on; 10, 11 are targets in all three sequences, 13, 14 in two.
+    assert pack.targets.tolist() == [2, 3, 2, 3, 2, 3, 4, 5, 6, 5, 6, 7]
+    assert pack.sources.tolist() == [1, 2, 1, 2, 1, 2, 3, 3, 5, 3, 5, 6]
+    assert pack.sequence_ids.tolist() == [0, 0, 1, 1, 2, 2, 0, 1, 1, 2, 2, 2]
+    assert pack.advantages.tolist() == [0.5, 0.5, -1, -1, 0.25, 0.25, 0.5, -1, -1, 0.25, 0.25, 0.25]
+    assert pack.rewards.tolist() == [1, 1, -1, -1, 0, 0, 1, -1, -1, 0, 0, 0]
+    assert pack.values.tolist() == [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0]
+    assert pack.returns.tolist() == [0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0]
+    # Without the trajectory that sampled them, the copies still share; what is kept for the baseline only is left out.
+    first.status, second.meta["train"] = Status.BROKEN, True
+    [pack] = make_packs([group_samples(Group("t", [first, second, third]))], 100)
+    assert pack.token_ids.tolist() == [1, 2, 10, 11, 13, 14, 15] and len(pack.targets) == 9
+    second.meta["train"] = False
+    [pack] = make_packs([group_samples(Group("t", [first, second, third]))], 100)
+    assert pack.token_ids.tolist() == [1, 2, 10, 11, 13, 14, 15] and len(pack.targets) == 5 and pack.num_sequences == 1
+
+
 def test_broken_trajectories_are_left_out() -> None:
     group = family()
     group.trajectories[0].status = Status.BROKEN

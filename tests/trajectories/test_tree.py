@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spadework.trajectories.tree import Group, Trajectory, TreeError
+from spadework.trajectories.tree import Group, Status, Trajectory, TreeError
 
 
 def forest() -> Trajectory:
@@ -52,6 +52,37 @@ def test_advantages_stand_on_sampled_tokens_only() -> None:
     trajectory = forest()
     trajectory.set_advantage(-0.25)
     assert [node.advantages for node in trajectory.nodes] == [[0.0] * 2, [-0.25], [0.0] * 2, [-0.25], [-0.25] * 2, [0.0], []]
+
+
+def test_a_node_may_be_sampled_in_part() -> None:
+    node = forest().nodes[4]
+    node.mask = [True, False]
+    node.set_advantage(2.0)
+    assert node.advantages == [2.0, 0.0]
+
+
+def test_a_fork_goes_on_from_a_node() -> None:
+    trajectory = forest()
+    trajectory.set_advantage(1.0)
+    trajectory.nodes[1].rewards["step"] = 1.0
+    fork = trajectory.fork(2, sample=5)
+    assert (fork.task_id, fork.sample, fork.status, ids(fork.nodes)) == ("t", 5, Status.RUNNING, [0, 1, 2])
+    assert fork.token_ids(2) == trajectory.token_ids(2)
+    assert [fork.origin(node) for node in fork.nodes] == [(0, 0), (0, 1), (0, 2)] == [trajectory.origin(n) for n in trajectory.nodes[:3]]
+    assert all(node.advantages == [] and node.rewards == {} for node in fork.nodes)
+    assert [node.shared_with for node in fork.fork(1, sample=6).nodes] == [(0, 0), (0, 1)]
+    assert all(node.shared_with is None for node in trajectory.nodes)
+    with pytest.raises(TreeError, match="trajectory t/0: no node 7 to fork at"):
+        trajectory.fork(7, sample=1)
+
+
+def test_what_is_trained() -> None:
+    trajectory = forest()
+    assert trajectory.trained
+    trajectory.meta["train"] = False
+    assert not trajectory.trained
+    trajectory.meta["train"], trajectory.status = True, Status.BROKEN
+    assert not trajectory.trained
 
 
 @pytest.mark.parametrize(

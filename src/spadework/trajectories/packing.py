@@ -1,22 +1,24 @@
 """From trajectories to packs: every token of a forest once, in segments that know their ancestors.
 
-A sample is the tokens along one root-to-leaf path. Samples that share nodes (the prompt of a group, the trunk of a branch) become a tree of
-segments in which the shared tokens stand once; a chain without branches is one segment. A policy token is predicted from the token before
-it on its own path, which may be the last token of its parent segment, so a pack carries the source index of every target instead of rolling
-labels.
+A sample is the tokens along one root-to-leaf path. Samples that share nodes (the prompt of a group, the trunk of a branch, the prefix of a
+fork) become a tree of segments in which the shared tokens stand once; a chain without branches is one segment. A policy token is predicted
+from the token before it on its own path, which may be the last token of its parent segment, so a pack carries the source index of every
+target instead of rolling labels.
 
-A shared policy token is trained once, with the advantage that the credit rule wrote on its node. Not done here: weights by the number of
-branches through a node.
+Every policy token of every node is a target once. Branches of one trajectory share a node, which has one advantage. A fork has copies of
+its prefix (`Node.shared_with`), each with its own advantage; they stand in the pack once and are a target once per copy, each in its own
+sequence. So any loss, with its counts and its gradient, is that of the unshared sequences, and only the work of the model is saved.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from spadework.trajectories.tree import Group, Status, Trajectory
+from spadework.trajectories.tree import Group, Trajectory
 
 __all__ = ["Pack", "Sample", "Segment", "group_samples", "make_packs", "make_sample"]
 
@@ -37,11 +39,15 @@ class _Span(NamedTuple):
 
     key: Key
     """Equal keys are the same tokens in the same place."""
+    owner: Key
+    """The node, which differs from that of a copy in the same place."""
     token_ids: Sequence[int]
     mask: Sequence[bool]
-    advantages: Sequence[float]
-    logprobs: Sequence[float]
-    entropies: Sequence[float]
+    columns: tuple[Sequence[float], ...]
+    """Per token, in the order of `_COLUMNS`."""
+
+
+_COLUMNS = ("advantages", "sampler_logprobs", "entropies", "rewards", "values", "returns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Pack:
     """[N]"""
     segments: list[Segment]
     targets: npt.NDArray[np.int64]
-    """[M] index of each policy token."""
+    """[M] index of each policy token; the same index several times where forks have copies of it."""
     sources: npt.NDArray[np.int64]
     """[M] index of the token from whose hidden state it is predicted."""
     advantages: npt.NDArray[np.float32]
@@ -72,37 +78,55 @@ class Pack:
     """[M] nats."""
     entropies: npt.NDArray[np.float32]
     """[M] nats, as recorded by the sampler."""
+    rewards: npt.NDArray[np.float32]
+    """[M] reward of the trajectory."""
+    values: npt.NDArray[np.float32]
+    """[M] a critic's estimates; 0 if there is no critic."""
+    returns: npt.NDArray[np.float32]
+    """[M] what the critic should have estimated."""
     sequence_ids: npt.NDArray[np.int64]
-    """[M] which sample a target belongs to, counted from 0 in this pack; a shared token belongs to the first."""
+    """[M] which sample a target belongs to, counted from 0 in this pack; a token of several branches belongs to the first."""
     num_sequences: int
 
 
 def make_sample(token_ids: Sequence[int], mask: Sequence[bool]) -> Sample:
     """A sample of plain tokens, for supervised stages; its advantages are 1 where the mask is True."""
-    zeros = [0.0] * len(mask)
-    return Sample((_Span((id(token_ids),), token_ids, mask, [float(m) for m in mask], zeros, zeros),))
+    zeros, key = [0.0] * len(mask), (id(token_ids),)
+    return Sample((_Span(key, key, token_ids, mask, ([float(m) for m in mask], zeros, zeros, zeros, zeros, zeros)),))
 
 
-def _trajectory_samples(trajectory: Trajectory, name: int) -> Iterable[Sample]:
+def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, int]) -> Iterable[Sample]:
+    spans = {}
+    for node in trajectory.nodes:
+        owner: Key = (number, node.id)
+        sample, origin = node.shared_with or (trajectory.sample, node.id)
+        key: Key = owner if node.shared_with is None else (numbers.get(sample, ("absent", sample)), origin)
+        count = len(node.mask)
+        zeros = [0.0] * count
+        columns = (node.advantages or zeros, node.logprobs, node.entropies, [trajectory.reward] * count)
+        spans[node.id] = _Span(
+            (*node.token_ids,) if node.parent is None else key,
+            owner,
+            node.token_ids,
+            node.mask,
+            (*columns, node.values or zeros, node.returns or zeros),
+        )
     for leaf in trajectory.leaves():
         path = trajectory.path(leaf.id)
         while path and path[-1].kind != "generation":
             path.pop()
-        spans = []
-        for node in path:
-            key: Key = (*node.token_ids,) if node.parent is None else (name, node.id)
-            spans.append(_Span(key, node.token_ids, node.mask, node.advantages or [0.0] * len(node.mask), node.logprobs, node.entropies))
-        if spans:
-            yield Sample(tuple(spans))
+        if path:
+            yield Sample(tuple(spans[node.id] for node in path))
 
 
 def group_samples(group: Group) -> list[Sample]:
-    """The samples of a group's unbroken trajectories: one per leaf, cut after its last policy turn.
+    """The samples of a group's trajectories that are trained on: one per leaf, cut after its last policy turn.
 
-    Roots with the same tokens are the same node.
+    Roots with the same tokens are the same node, and so are a node and its copies in forks.
     """
-    members = enumerate(trajectory for trajectory in group if trajectory.status is not Status.BROKEN)
-    return [sample for number, trajectory in members for sample in _trajectory_samples(trajectory, number)]
+    numbers = {trajectory.sample: number for number, trajectory in enumerate(group)}
+    members = [(number, trajectory) for number, trajectory in enumerate(group) if trajectory.trained]
+    return [sample for number, trajectory in members for sample in _trajectory_samples(trajectory, number, numbers)]
 
 
 def make_packs(families: Sequence[Sequence[Sample]], max_tokens: int) -> list[Pack]:
@@ -131,15 +155,7 @@ def make_packs(families: Sequence[Sequence[Sample]], max_tokens: int) -> list[Pa
 
 def _num_tokens(family: Sequence[Sample]) -> int:
     """Tokens of a family when shared nodes stand once."""
-    return sum({prefix: len(span.token_ids) for sample in family for prefix, span in _places(sample)}.values())
-
-
-def _places(sample: Sample) -> Iterator[tuple[Key, _Span]]:
-    """The spans with what says where in the tree they stand."""
-    prefix: Key = ()
-    for span in sample.spans:
-        prefix = (prefix, span.key)
-        yield prefix, span
+    return sum({span.key: len(span.token_ids) for sample in family for span in sample.spans}.values())
 
 
 def _split(family: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
@@ -153,12 +169,12 @@ def _split(family: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
             parts.append([sample])
     trained: set[Key] = set()
     for number, part in enumerate(parts):
-        # What an earlier part trains is only read here: a shared token is trained once, however the family is split.
+        # What an earlier part trains is only read here: a node is trained once, however the family is split.
         parts[number] = [
-            Sample(tuple(span._replace(mask=[False] * len(span.mask)) if place in trained else span for place, span in _places(sample)))
+            Sample(tuple(span._replace(mask=[False] * len(span.mask)) if span.owner in trained else span for span in sample.spans))
             for sample in part
         ]
-        trained.update(place for sample in part for place, _ in _places(sample))
+        trained.update(span.owner for sample in part for span in sample.spans)
     return parts
 
 
@@ -170,73 +186,74 @@ class _Builder:
         self.tokens: list[int] = []
         self.targets: list[int] = []
         self.sources: list[int] = []
-        self.advantages: list[float] = []
-        self.logprobs: list[float] = []
-        self.entropies: list[float] = []
         self.sequence_ids: list[int] = []
+        self.columns: tuple[list[float], ...] = tuple([] for _ in _COLUMNS)
         self.sequences = 0
 
-    def add(self, samples: Sequence[Sample], depth: int, parent: int | None) -> None:
+    def family(self, family: Sequence[Sample]) -> None:
+        """Lay out samples that may share nodes. Samples with different roots are different trees."""
+        roots: dict[Key, list[tuple[int, Sample]]] = {}
+        for sequence, sample in enumerate(family, start=self.sequences):
+            roots.setdefault(sample.spans[0].key, []).append((sequence, sample))
+        self.sequences += len(family)
+        for members in roots.values():
+            self._tree(members, 0, None)
+
+    def _tree(self, members: Sequence[tuple[int, Sample]], depth: int, parent: int | None) -> None:
         """Lay out what the samples have from a depth on, under a parent segment."""
         shared = depth
-        while all(len(s.spans) > shared for s in samples) and len({s.spans[shared].key for s in samples}) == 1:
+        while all(len(s.spans) > shared for _, s in members) and len({s.spans[shared].key for _, s in members}) == 1:
             shared += 1
         if shared > depth:
-            parent = self._segment(samples[0], depth, shared, parent)
-        if len(samples) == 1:
-            self.sequences += 1
-            return
-        branches: dict[Key | None, list[Sample]] = {}
-        for sample in samples:
-            branches.setdefault(sample.spans[shared].key if len(sample.spans) > shared else None, []).append(sample)
-        for key, members in branches.items():
-            if key is None:
-                self.sequences += len(members)
-            else:
-                self.add(members, shared, parent)
+            parent = self._segment(members, depth, shared, parent)
+        branches: dict[Key, list[tuple[int, Sample]]] = {}
+        for sequence, sample in members:
+            if len(sample.spans) > shared:
+                branches.setdefault(sample.spans[shared].key, []).append((sequence, sample))
+        for branch in branches.values():
+            self._tree(branch, shared, parent)
 
-    def _segment(self, sample: Sample, first: int, last: int, parent: int | None) -> int:
+    def _segment(self, members: Sequence[tuple[int, Sample]], first: int, last: int, parent: int | None) -> int:
         start = len(self.tokens)
         before = -1 if parent is None else self.segments[parent].start + self.segments[parent].length - 1
-        for span in sample.spans[first:last]:
-            offset = len(self.tokens)
-            self.tokens.extend(span.token_ids)
-            for index, sampled in enumerate(span.mask):
-                # The first token of a root is predicted from nothing and can not be a target.
-                position = offset + index
-                source = position - 1 if position > start else before
-                if sampled and source >= 0:
-                    self.targets.append(position)
-                    self.sources.append(source)
-                    self.advantages.append(span.advantages[index])
-                    self.logprobs.append(span.logprobs[index])
-                    self.entropies.append(span.entropies[index])
-                    self.sequence_ids.append(self.sequences)
+        for depth in range(first, last):
+            source = before if len(self.tokens) == start else len(self.tokens) - 1
+            owners: dict[Key, tuple[int, _Span]] = {}
+            for sequence, sample in members:
+                owners.setdefault(sample.spans[depth].owner, (sequence, sample.spans[depth]))
+            for sequence, span in owners.values():
+                self._targets(span, sequence, source)
+            self.tokens.extend(members[0][1].spans[depth].token_ids)
         self.segments.append(Segment(start, len(self.tokens) - start, parent))
         return len(self.segments) - 1
+
+    def _targets(self, span: _Span, sequence: int, source: int) -> None:
+        """Add the policy tokens of a node whose tokens are about to be laid out after the token `source`."""
+        mask = span.mask
+        if source < 0 and mask:
+            # The first token of a root is predicted from nothing and can not be a target.
+            mask = [False, *mask[1:]]
+        if not any(mask):
+            return
+        start, stop = len(self.tokens), len(self.tokens) + len(mask)
+        before = len(self.targets)
+        self.targets.extend(compress(range(start, stop), mask))
+        self.sources.extend(compress((source, *range(start, stop - 1)), mask))
+        for column, values in zip(self.columns, span.columns, strict=True):
+            column.extend(compress(values, mask))
+        self.sequence_ids.extend([sequence] * (len(self.targets) - before))
 
 
 def _pack(families: Sequence[Sequence[Sample]]) -> Pack:
     builder = _Builder()
     for family in families:
-        _add_family(builder, family)
+        builder.family(family)
     return Pack(
         token_ids=np.array(builder.tokens, dtype=np.int64),
         segments=builder.segments,
         targets=np.array(builder.targets, dtype=np.int64),
         sources=np.array(builder.sources, dtype=np.int64),
-        advantages=np.array(builder.advantages, dtype=np.float32),
-        sampler_logprobs=np.array(builder.logprobs, dtype=np.float32),
-        entropies=np.array(builder.entropies, dtype=np.float32),
         sequence_ids=np.array(builder.sequence_ids, dtype=np.int64),
         num_sequences=builder.sequences,
+        **{name: np.array(column, dtype=np.float32) for name, column in zip(_COLUMNS, builder.columns, strict=True)},
     )
-
-
-def _add_family(builder: _Builder, family: Sequence[Sample]) -> None:
-    """Samples with different roots are different trees."""
-    roots: dict[Key, list[Sample]] = {}
-    for sample in family:
-        roots.setdefault(sample.spans[0].key, []).append(sample)
-    for members in roots.values():
-        builder.add(members, 0, None)

@@ -9,7 +9,7 @@ Log-probabilities are those of the sampler, in nats, at the sampling temperature
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -65,8 +65,11 @@ class Node:
     """Weighted sum of the span-scope terms, one per token; empty if there is none."""
     values: list[float] = field(default_factory=list)
     """A critic's estimate of the return before each token; empty if there is no critic."""
+    returns: list[float] = field(default_factory=list)
+    """What the critic should have estimated, one per token, 0 on unsampled tokens; written by a credit rule with a critic."""
     shared_with: tuple[int, int] | None = None
-    """Of a forked trajectory: sample and node id of the trajectory of its group from which this node was copied."""
+    """Of a forked trajectory: sample and node id of the trajectory of its group that sampled this node. It names the first one, also
+    where a fork was forked again, so that all copies of a node name the same (see `Trajectory.fork`)."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown; per generation: `finish`."""
 
@@ -74,6 +77,16 @@ class Node:
     def num_sampled(self) -> int:
         """Number of tokens that the policy sampled."""
         return sum(self.mask)
+
+    def set_advantage(self, value: float) -> None:
+        """Give every sampled token of the node this advantage."""
+        count = len(self.mask)
+        # Almost every node is sampled as a whole or not at all, and repeating a value is fifty times as fast as asking per token.
+        sampled = self.mask.count(True) if self.kind == "generation" else 0
+        if sampled in (0, count):
+            self.advantages = [value if sampled else 0.0] * count
+        else:
+            self.advantages = [value if each else 0.0 for each in self.mask]
 
 
 @dataclass(slots=True)
@@ -95,6 +108,7 @@ class Trajectory:
     ledger: dict[str, float] = field(default_factory=dict)
     """What was spent: `calls`, `calls/TOOL`, `errors`, `seconds`, `tokens`."""
     meta: dict[str, Any] = field(default_factory=dict)
+    """`train` = False: counted in the baseline of its group, not trained on."""
 
     def add(
         self,
@@ -191,10 +205,43 @@ class Trajectory:
         """Ids of all documents that were shown to the agent."""
         return {document for node in self.nodes for document in node.meta.get("documents", ())}
 
+    @property
+    def trained(self) -> bool:
+        """Whether its tokens are trained on: infrastructure did not break it, and no selection rule has kept it for the baseline only."""
+        return self.status is not Status.BROKEN and self.meta.get("train") is not False
+
+    def fork(self, at: int, sample: int) -> "Trajectory":
+        """Another attempt that goes on from a node: running, with copies of all nodes up to it under the same ids.
+
+        Args:
+            at: id of the last node that both have in common.
+            sample: index of the new trajectory within the group.
+        """
+        if not 0 <= at < len(self.nodes):
+            raise TreeError(f"trajectory {self.task_id}/{self.sample}: no node {at} to fork at")
+        nodes = [
+            replace(
+                node,
+                shared_with=self.origin(node),
+                rewards={},
+                reward=0.0,
+                token_rewards=[],
+                advantages=[],
+                returns=[],
+                meta=dict(node.meta),
+            )
+            for node in self.nodes[: at + 1]
+        ]
+        return Trajectory(self.task_id, sample, nodes, meta=dict(self.meta))
+
+    def origin(self, node: Node) -> tuple[int, int]:
+        """Sample and node id of the trajectory that sampled one of these nodes: equal for all copies of a node."""
+        return node.shared_with or (self.sample, node.id)
+
     def set_advantage(self, value: float) -> None:
         """Give every sampled token this advantage."""
         for node in self.nodes:
-            node.advantages = [value if sampled else 0.0 for sampled in node.mask]
+            node.set_advantage(value)
 
 
 @dataclass(slots=True)
