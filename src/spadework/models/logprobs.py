@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spadework.models.blocks import add_product
+from spadework.models.blocks import add_product, right
 from spadework.models.decoder import DecoderWeights
 
 __all__ = ["token_logprobs"]
@@ -29,9 +29,10 @@ class _LabelLogprobs(torch.autograd.Function):
         logprobs, largest, totals = (hidden_MD.new_empty(len(hidden_MD), dtype=torch.float32) for _ in range(3))
         # One tensor per slice: a large one would come fresh from the operating system each time, whose clearing costs half the gain.
         kept: list[Tensor] = []
+        head_DV = right(head_VD, len(hidden_MD))
         keep = any(ctx.needs_input_grad) and len(hidden_MD) * len(head_VD) <= KEPT_ELEMENTS
         for rows in _rows(len(hidden_MD), num_rows):
-            logits = _logits(hidden_MD[rows], head_VD, temperature)
+            logits = _logits(hidden_MD[rows], head_DV, temperature)
             picked = logits.gather(1, labels_M[rows, None])[:, 0]
             torch.amax(logits, 1, out=largest[rows])
             exponentials = logits.sub_(largest[rows, None]).exp_()
@@ -49,7 +50,8 @@ class _LabelLogprobs(torch.autograd.Function):
         hidden_MD, head_VD, labels_M, largest, totals, *kept = ctx.saved_tensors
         kind = hidden_MD.dtype
         d_hidden = torch.empty_like(hidden_MD)
-        d_head = torch.zeros_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        d_head_DV = head_VD.new_zeros(head_VD.shape[::-1], dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        head_DV = head_VD.t() if kept else right(head_VD, len(hidden_MD))
         grad_M = grad_M / ctx.temperature
         shares_M = (grad_M / totals).to(kind)
         grad_M = grad_M.to(kind)
@@ -57,22 +59,24 @@ class _LabelLogprobs(torch.autograd.Function):
             if kept:
                 exponentials = kept[number]
             else:
-                exponentials = _logits(hidden_MD[rows], head_VD, ctx.temperature).sub_(largest[rows, None]).exp_().to(kind)
+                exponentials = _logits(hidden_MD[rows], head_DV, ctx.temperature).sub_(largest[rows, None]).exp_().to(kind)
             # d logprob / d logits = onehot - exponentials / total; the factors per row go to the narrow side of both products.
             grad, share = grad_M[rows, None], shares_M[rows, None]
             torch.sub(head_VD[labels_M[rows]].mul_(grad), torch.mm(exponentials, head_VD).mul_(share), out=d_hidden[rows])
-            if d_head is not None:
-                add_product(d_head, exponentials.t(), hidden_MD[rows] * -share)
-                d_head.index_add_(0, labels_M[rows], (hidden_MD[rows] * grad).float())
-        return d_hidden, None if d_head is None else d_head.to(head_VD.dtype), None, None, None
+            add_product(d_head_DV, (hidden_MD[rows] * -share).t(), exponentials)
+        d_head = None
+        if d_head_DV is not None:
+            d_head = d_head_DV.t().contiguous()
+            d_head = d_head.index_add_(0, labels_M, (hidden_MD * grad_M[:, None]).float()).to(head_VD.dtype)
+        return d_hidden, d_head, None, None, None, None
 
 
 def _rows(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _logits(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
-    logits = torch.mm(hidden, head.t()).float()
+def _logits(hidden: Tensor, head_DV: Tensor, temperature: float) -> Tensor:
+    logits = torch.mm(hidden, head_DV).float()
     return logits if temperature == 1.0 else logits.div_(temperature)
 
 
@@ -89,5 +93,5 @@ def token_logprobs(
         chunk_elements: at most about this many logits at once; by default what suits the device.
     """
     if chunk_elements is None:
-        chunk_elements = max(1 << 19, 128 * len(weights.head)) if hidden_MD.device.type == "cpu" else 1 << 27
+        chunk_elements = max(1 << 18, 128 * len(weights.head)) if hidden_MD.device.type == "cpu" else 1 << 27
     return _LabelLogprobs.apply(hidden_MD, weights.head, labels_M, temperature or 1.0, max(1, chunk_elements // len(weights.head)))
