@@ -21,8 +21,8 @@ class KVCache:
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, rows: int, *, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate `rows` rows; on a CPU, memory is taken as it is written to."""
-        shape = (rows, kv_heads, 256, head_dim)
-        self.keys = [_keys(shape, dtype, device) for _ in range(layers)]
+        shape = (rows, 256, kv_heads, head_dim)
+        self.keys = [_zeros(shape, dtype, device) for _ in range(layers)]
         self.values = [_zeros(shape, dtype, device) for _ in range(layers)]
         self.tokens: npt.NDArray[np.int64] = np.zeros((rows, 256), dtype=np.int64)
         self.assigned: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
@@ -31,6 +31,9 @@ class KVCache:
         """Number of leading tokens whose keys and values are cached."""
         self.busy: npt.NDArray[np.bool_] = np.zeros(rows, dtype=bool)
         """A request is running in the row."""
+        self.origin: npt.NDArray[np.int64] = np.arange(rows)
+        """A row with the same keys and values in its first `shared` positions; siblings have the same one, so that it is read once."""
+        self.shared: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self._used = np.zeros(rows, dtype=np.int64)
         self._clock = 0
 
@@ -41,10 +44,11 @@ class KVCache:
             return
         grown = max(length, 2 * current)
         self.tokens = np.pad(self.tokens, ((0, 0), (0, grown - current)))
-        for tensors, room in ((self.keys, _keys), (self.values, _zeros)):
+        for tensors in (self.keys, self.values):
             for index, old in enumerate(tensors):
-                new = room((old.shape[0], old.shape[1], grown, old.shape[3]), old.dtype, old.device)
-                new[:, :, :current] = old
+                new = _zeros((old.shape[0], grown, *old.shape[2:]), old.dtype, old.device)
+                for row in self.valid.nonzero()[0]:
+                    new[row, : self.valid[row]] = old[row, : self.valid[row]]
                 tensors[index] = new
 
     def match(self, tokens: npt.NDArray[np.int64]) -> tuple[int, int, int]:
@@ -79,10 +83,17 @@ class KVCache:
 
     def start(self, row: int, tokens: npt.NDArray[np.int64], source: int, prefix: int) -> None:
         """Put a sequence into a row, with the cached prefix of a source row (which may be the row itself)."""
+        # What others share with this row is what stays in it.
+        kept = prefix if source == row else 0
+        followers = self.origin == row
+        self.shared[followers] = np.minimum(self.shared[followers], kept)
+        self.shared[row] = min(self.shared[row], kept)
         if source != row and prefix:
             for tensors in (self.keys, self.values):
                 for tensor in tensors:
-                    tensor[row, :, :prefix] = tensor[source, :, :prefix]
+                    tensor[row, :prefix] = tensor[source, :prefix]
+            self.origin[row] = self.origin[source] if self.shared[source] >= prefix else source
+            self.shared[row] = prefix
         self.tokens[row, : len(tokens)] = tokens
         self.assigned[row] = len(tokens)
         self.valid[row] = prefix
@@ -97,24 +108,13 @@ class KVCache:
     def forget(self) -> None:
         """Everything cached is void: the weights changed. Running rows keep their tokens, to be computed again."""
         self.valid[:] = 0
+        self.shared[:] = 0
         self.assigned[~self.busy] = 0
 
     def write(self, layer: int, rows_N: Tensor, positions_N: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> None:
         """Store keys and values of flat tokens."""
-        self.keys[layer][rows_N, :, positions_N] = k_NKE.to(self.keys[layer].dtype)
-        self.values[layer][rows_N, :, positions_N] = v_NKE.to(self.values[layer].dtype)
-
-
-def _keys(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Room for keys.
-
-    For float32 on a CPU, positions are innermost in memory: one query against many keys is a row times a matrix then, like the mixing of
-    values, and takes a third of the time when the keys are in the cache, four fifths when they come from memory.
-    """
-    if device.type != "cpu" or dtype != torch.float32:
-        return _zeros(shape, dtype, device)
-    rows, kv_heads, length, size = shape
-    return _zeros((rows, kv_heads, size, length), dtype, device).transpose(2, 3)
+        self.keys[layer][rows_N, positions_N] = k_NKE.to(self.keys[layer].dtype)
+        self.values[layer][rows_N, positions_N] = v_NKE.to(self.values[layer].dtype)
 
 
 def _zeros(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -24,6 +24,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
+from spadework.engines.cpu_forward import CpuForward
 from spadework.engines.engine import Completion, Request, Weights
 from spadework.engines.kv_cache import KVCache
 from spadework.engines.sampling import sample, uniforms
@@ -87,6 +88,7 @@ class LocalEngine:
         self._rotary = Rotary(model_config, self._device, self._dtype)
         self._weights: DecoderWeights
         self._cache: KVCache
+        self._cpu_forward: CpuForward | None = None
         self._loaded = False
         self._waiting: set[asyncio.Future[Completion]] = set()
         """Of all requests that have no completion yet."""
@@ -115,6 +117,8 @@ class LocalEngine:
             )
             self._loaded = True
         self._cache.forget()
+        if self._device.type == "cpu" and self._dtype == self._cache.keys[0].dtype == torch.float32:
+            self._cpu_forward = CpuForward(self._weights, self._rotary, self._cache)
 
     async def generate(self, request: Request) -> Completion:
         """Continue a request; see `Engine.generate`."""
@@ -230,18 +234,25 @@ class LocalEngine:
         lengths = ends - starts
         flat_rows = np.repeat(rows, lengths)
         flat_positions = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
-        attend = _Prefill(cache, rows, starts, ends, self._put(flat_rows), self._put(flat_positions))
-        hidden = self._forward(cache.tokens[flat_rows, flat_positions], flat_positions, attend)
+        tokens = cache.tokens[flat_rows, flat_positions]
+        if self._cpu_forward is not None:
+            hidden = self._cpu_forward(tokens, rows, starts, lengths)
+        else:
+            attend = _Prefill(cache, rows, starts, ends, self._put(flat_rows), self._put(flat_positions))
+            hidden = self._forward(tokens, flat_positions, attend)[self._put(lengths.cumsum() - 1)]
         cache.valid[rows] = ends
-        self._sample(batch, hidden[self._put(lengths.cumsum() - 1)])
+        self._sample(batch, hidden)
 
     def _decode(self, sequences: list[_Sequence]) -> None:
         cache = self._cache
         sequences = sorted(sequences, key=lambda s: s.row)
         rows = np.array([s.row for s in sequences])
         positions = cache.valid[rows]
-        attend = _Decode(cache, rows, positions, self._put(rows), self._put(positions))
-        hidden = self._forward(cache.tokens[rows, positions], positions, attend)
+        tokens = cache.tokens[rows, positions]
+        if self._cpu_forward is not None:
+            hidden = self._cpu_forward(tokens, rows, positions, np.ones_like(rows))
+        else:
+            hidden = self._forward(tokens, positions, _Decode(cache, rows, positions, self._put(rows), self._put(positions)))
         cache.valid[rows] += 1
         self._sample(sequences, hidden)
 
@@ -316,7 +327,7 @@ class _Decode:
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
         cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
-        keys, values = cache.keys[layer][:, :, : self._length], cache.values[layer][:, :, : self._length]
+        keys, values = (part[layer][:, : self._length].transpose(1, 2) for part in (cache.keys, cache.values))
         kv_heads, size = k_NKE.shape[1:]
         # The queries that share a key head stand side by side as if they were positions.
         q = q_NHE.reshape(len(q_NHE), kv_heads, -1, size).to(keys.dtype)
@@ -326,7 +337,7 @@ class _Decode:
             keys, values = keys[self._view], values[self._view]
             if self._inside is not None:
                 q = q.new_zeros(len(keys), *q.shape[1:]).index_copy_(0, self._inside, q)
-        mixed = _mix(q, keys, values, self._bias)
+        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=self._bias)
         if self._inside is not None:
             mixed = mixed.index_select(0, self._inside)
         return mixed.reshape(len(q_NHE), -1).to(q_NHE.dtype)
@@ -384,22 +395,14 @@ class _Prefill:
         groups = num_heads // kv_heads
         output = q_NHE.new_empty(len(q_NHE), num_heads * size)
         for part in self._parts:
-            keys, values = cache.keys[layer][part.rows, :, : part.length], cache.values[layer][part.rows, :, : part.length]
+            keys, values = (some[layer][part.rows, : part.length].transpose(1, 2) for some in (cache.keys, cache.values))
             q = q_NHE[part.tokens].to(keys.dtype)
             if part.cells is not None:
                 q = q.new_zeros(part.shape[0] * part.shape[1], num_heads, size).index_copy_(0, part.cells, q)
             # The queries that share a key head stand one block after the other as if they were positions.
             q = q.view(*part.shape, kv_heads, groups, size).permute(0, 2, 3, 1, 4).flatten(2, 3)
             bias = part.bias if groups == 1 else part.bias.repeat(1, 1, groups, 1)
-            mixed = _mix(q, keys, values, bias)
+            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
             mixed = mixed.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4).reshape(-1, num_heads * size)
             output[part.tokens] = mixed if part.cells is None else mixed.index_select(0, part.cells)
         return output
-
-
-def _mix(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Attention of queries [B, K, Q, E] over keys and values [B, K, L, E], in the form that suits how the keys lie in memory."""
-    if keys.stride(3) == 1:
-        return F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
-    scores = torch.matmul(q * q.shape[3] ** -0.5, keys.transpose(2, 3)).add_(bias)
-    return torch.matmul(scores.softmax(-1), values)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from spadework.engines import cpu_kernels
 from spadework.engines.engine import SamplingParams
 
 __all__ = ["Sampled", "sample", "uniforms"]
@@ -47,6 +48,27 @@ def sample(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: npt.N
         params: of each row.
         uniform_B: one number in [0, 1) per row.
     """
+    if logits_BV.device.type != "cpu":
+        return _sample(logits_BV, params, uniform_B)
+    sampled = _draw(logits_BV, params, uniform_B)
+    truncated = [row for row, p in enumerate(params) if p.top_k or p.top_p < 1.0]
+    if truncated:
+        some = _sample(logits_BV[truncated], [params[row] for row in truncated], uniform_B[truncated])
+        for column, part in zip(sampled, some, strict=True):
+            column[truncated] = part
+    return sampled
+
+
+def _draw(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: npt.NDArray[np.float64]) -> Sampled:
+    """On a CPU, without top-k and top-p."""
+    count, temperatures = len(params), np.array([p.temperature for p in params])
+    token_B, logprob_B, entropy_B = torch.empty(count, dtype=torch.int64), torch.empty(count), torch.empty(count)
+    cpu_kernels.draw(logits_BV.numpy(), temperatures, uniform_B, token_B.numpy(), logprob_B.numpy(), entropy_B.numpy())
+    return token_B, logprob_B, entropy_B
+
+
+def _sample(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: npt.NDArray[np.float64]) -> Sampled:
+    """With the operations of torch."""
     temperatures = [p.temperature for p in params]
     if any(t not in (0.0, 1.0) for t in temperatures):
         logits_BV = logits_BV / torch.tensor([t or 1.0 for t in temperatures], device=logits_BV.device)[:, None]

@@ -162,9 +162,14 @@ class Rotary:
 
     def at(self, positions_N: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, 1, E] at positions, all below `length`."""
+        cos, sin = self.tables(length)
+        return cos[positions_N].unsqueeze(1), sin[positions_N].unsqueeze(1)
+
+    def tables(self, length: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [L, E] of all positions; L is at least `length`."""
         if length > len(self._cos):
             self._grow(max(length, 2 * len(self._cos)))
-        return self._cos[positions_N].unsqueeze(1), self._sin[positions_N].unsqueeze(1)
+        return self._cos, self._sin
 
 
 def hidden_states(weights: DecoderWeights, token_ids_N: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:

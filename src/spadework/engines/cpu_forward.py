@@ -1,0 +1,174 @@
+"""The decoder of `models/decoder.py` for sampling in float32 on a CPU: matrix products by torch, the rest in `cpu_kernels.py`.
+
+It needs no gradients, so nothing is kept but keys and values, which go straight into the cache's rows. Many tokens pass through all layers
+in chunks whose intermediates fit a core's second-level cache; a chunk finds the keys of those before it in the cache. Tests compare it
+with transformers token by token.
+
+Shapes: N tokens, D hidden size, H query heads, K key-value heads, E head size, L positions.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spadework.engines import cpu_kernels
+from spadework.engines.kv_cache import KVCache
+from spadework.models.decoder import DecoderWeights, LayerWeights, Rotary
+
+__all__ = ["CpuForward", "Span"]
+
+CHUNK = 512
+"""Tokens that pass through all layers together."""
+WORTH_A_THREAD = 1 << 17
+"""Elements that a thread should have to read; waking it takes as long as reading some ten thousand."""
+
+Integers = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+
+class Span(NamedTuple):
+    """New tokens of a sequence: `width` tokens of the chunk from `token` on, at positions from `start` on in a row of the cache."""
+
+    row: int
+    start: int
+    token: int
+    width: int
+
+
+class CpuForward:
+    """A forward pass over the new tokens of cached sequences."""
+
+    def __init__(self, weights: DecoderWeights, rotary: Rotary, cache: KVCache) -> None:
+        """Bind weights and cache."""
+        self._weights, self._rotary, self._cache = weights, rotary, cache
+        self._pool: ThreadPoolExecutor | None = None
+        ones = torch.ones(weights.num_heads + weights.num_kv_heads, weights.head_dim)
+        self._qk_norms = [(ones if layer.qk_norm is None else layer.qk_norm.contiguous()).numpy() for layer in weights.layers]
+
+    def __call__(self, tokens: Integers, rows: Integers, starts: Integers, counts: Integers) -> Tensor:
+        """Final hidden states [S, D] of the last new token of each of S sequences, after the last norm.
+
+        Args:
+            tokens: the new tokens of all sequences, one after the other.
+            rows: of the cache.
+            starts: position of each sequence's first new token.
+            counts: number of its new tokens.
+        """
+        weights = self._weights
+        tables = self._rotary.tables(int((starts + counts).max()))
+        done, outputs = 0, []
+        for spans in _chunks(rows.tolist(), starts.tolist(), counts.tolist()):
+            chunk = _Chunk(spans, tables[0].numpy(), tables[1].numpy())
+            x = F.embedding(torch.from_numpy(tokens[done : done + chunk.count]), weights.embedding)
+            done += chunk.count
+            for index, layer in enumerate(weights.layers):
+                mixed = self._attention(index, layer, self._norm(x, layer.input_norm), chunk)
+                x = torch.addmm(x if layer.output_bias is None else x + layer.output_bias, mixed, layer.output.t())
+                gate_up = torch.mm(self._norm(x, layer.mlp_norm), layer.gate_up.t())
+                active = torch.empty(chunk.count, layer.down.shape[1])
+                self._share(cpu_kernels.swiglu, gate_up.numel(), gate_up.numpy(), active.numpy())
+                x.addmm_(active, layer.down.t())
+            outputs.append(x)
+        return self._norm(torch.cat(outputs)[torch.from_numpy(counts.cumsum() - 1)], weights.norm)
+
+    def _norm(self, x_ND: Tensor, weight: Tensor) -> Tensor:
+        output = torch.empty_like(x_ND)
+        self._share(cpu_kernels.norm, x_ND.numel(), x_ND.numpy(), weight.numpy(), self._weights.epsilon, output.numpy())
+        return output
+
+    def _attention(self, index: int, layer: LayerWeights, x_ND: Tensor, chunk: "_Chunk") -> Tensor:
+        """Attention of normed tokens over the cache, before the output matrix: [N, H * E]."""
+        weights, cache = self._weights, self._cache
+        keys, values = cache.keys[index], cache.values[index]
+        raw = torch.mm(x_ND, layer.qkv.t())
+        if layer.qkv_bias is not None:
+            raw += layer.qkv_bias
+        raw_NHE = raw.numpy().reshape(chunk.count, -1, weights.head_dim)
+        q = torch.empty(chunk.count, weights.num_heads, weights.head_dim)
+        self._share(
+            cpu_kernels.place, raw.numel(), raw_NHE, self._qk_norms[index], layer.qk_norm is not None, weights.epsilon,
+            chunk.cos, chunk.sin, chunk.rows, chunk.positions, q.numpy(), keys.numpy(), values.numpy(),
+        )  # fmt: skip
+        output = torch.empty_like(q)
+        if chunk.single:
+            origins, shared = cache.origin[chunk.rows], np.minimum(cache.shared[chunk.rows], chunk.positions)
+            read = int(chunk.positions.sum()) * keys.shape[2] * keys.shape[3]
+            self._share(
+                cpu_kernels.attend,
+                read,
+                q.numpy(),
+                keys.numpy(),
+                values.numpy(),
+                chunk.rows,
+                origins,
+                shared,
+                chunk.positions + 1,
+                output.numpy(),
+            )
+        else:
+            for span in chunk.spans:
+                tokens = slice(span.token, span.token + span.width)
+                self._attend_span(q[tokens], keys[span.row], values[span.row], span.start, output[tokens])
+        return output.view(chunk.count, -1)
+
+    def _attend_span(self, q_THE: Tensor, keys_LKE: Tensor, values_LKE: Tensor, start: int, output_THE: Tensor) -> None:
+        """Attention of several tokens of one sequence, as matrix products."""
+        count, _, size = q_THE.shape
+        kv_heads, length = keys_LKE.shape[1], start + count
+        # The queries that share a key head stand one block after the other as if they were positions.
+        q = q_THE.view(count, kv_heads, -1, size).permute(1, 2, 0, 3).reshape(kv_heads, -1, size)
+        scores = torch.bmm(q, keys_LKE[:length].permute(1, 2, 0))
+        flat = scores.view(-1, length).numpy()
+        self._share(cpu_kernels.softmax, flat.size, flat, count, start, size**-0.5, rows=len(flat))
+        mixed = torch.bmm(scores, values_LKE[:length].transpose(0, 1))
+        output_THE.view(count, kv_heads, -1, size).copy_(mixed.view(kv_heads, -1, count, size).permute(2, 0, 1, 3))
+
+    def _share(self, kernel: Callable[..., None], work: int, *arrays: Any, rows: int | None = None) -> None:
+        """Run a kernel over all rows, in as many threads as torch has if the work (elements to read) is worth it."""
+        count = len(arrays[0]) if rows is None else rows
+        threads = min(torch.get_num_threads(), 1 + work // WORTH_A_THREAD, count)
+        if threads == 1:
+            kernel(*arrays, 0, count)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(torch.get_num_threads())
+        bounds = [count * part // threads for part in range(threads + 1)]
+        others = [self._pool.submit(kernel, *arrays, *part) for part in pairwise(bounds[1:])]
+        kernel(*arrays, 0, bounds[1])
+        for other in others:
+            other.result()
+
+
+class _Chunk:
+    """Spans that pass through the layers together."""
+
+    def __init__(self, spans: list[Span], cos_LE: FloatArray, sin_LE: FloatArray) -> None:
+        counts = [span.width for span in spans]
+        self.spans, self.cos, self.sin = spans, cos_LE, sin_LE
+        self.count = sum(counts)
+        self.single = self.count == len(spans)
+        self.rows = np.repeat([span.row for span in spans], counts)
+        self.positions = np.repeat([span.start - span.token for span in spans], counts) + np.arange(self.count)
+
+
+def _chunks(rows: list[int], starts: list[int], counts: list[int]) -> Iterator[list[Span]]:
+    """Sequences in chunks; one that does not fit goes on in the next."""
+    spans: list[Span] = []
+    token = 0
+    for row, start, count in zip(rows, starts, counts, strict=True):
+        while count:
+            part = min(count, CHUNK - token)
+            spans.append(Span(row, start, token, part))
+            start, token, count = start + part, token + part, count - part
+            if token == CHUNK:
+                yield spans
+                spans, token = [], 0
+    if spans:
+        yield spans
