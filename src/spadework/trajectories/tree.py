@@ -76,7 +76,7 @@ class Node:
     @property
     def num_sampled(self) -> int:
         """Number of tokens that the policy sampled."""
-        return sum(self.mask)
+        return self.mask.count(True) if self.kind == "generation" else 0
 
     def set_advantage(self, value: float) -> None:
         """Give every sampled token of the node this advantage."""
@@ -177,6 +177,13 @@ class Trajectory:
             chain.append(self.nodes[current])
             current = self.nodes[current].parent
         return chain[::-1]
+
+    def roots(self) -> list[int]:
+        """Per node the id of the root of its path."""
+        found: list[int] = []
+        for node in self.nodes:
+            found.append(node.id if node.parent is None else found[node.parent])
+        return found
 
     def token_ids(self, node_id: int) -> list[int]:
         """The tokens along the path to a node: what the model is shown."""

@@ -1,0 +1,90 @@
+"""Our advantages beside those of TRL's own code, cut out of its trainers and executed as it stands."""
+
+import ast
+import importlib.util
+import random
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from spadework.algorithms.credit.batch_std import BatchStd
+from spadework.algorithms.credit.credit import CreditRule
+from spadework.algorithms.credit.dr_grpo import DrGRPO
+from spadework.algorithms.credit.grpo import GRPO
+from spadework.algorithms.credit.rloo import RLOO
+from spadework.trajectories.tree import Group, Status, Trajectory
+
+
+def source(module: str) -> str:
+    found = importlib.util.find_spec("trl")
+    if found is None or found.origin is None:
+        pytest.skip("trl is not installed")
+    return (Path(found.origin).parent / "trainer" / module).read_text()
+
+
+def nanstd() -> Any:
+    text = source("utils.py")
+    [function] = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == "nanstd"]
+    namespace: dict[str, Any] = {"torch": torch}
+    exec(ast.unparse(function), namespace)
+    return namespace["nanstd"]
+
+
+def trl_advantages(module: str, first: str, rewards: list[list[float]], **options: Any) -> list[float]:
+    """Run the lines from `first` to the one that replaces nan advantages."""
+    lines = source(module).splitlines()
+    starts = [number for number, line in enumerate(lines) if line.strip().startswith(first)]
+    stops = [number for number, line in enumerate(lines) if line.strip().startswith("advantages = torch.nan_to_num(advantages")]
+    if len(starts) != 1 or len(stops) != 1:
+        pytest.skip(f"this version of trl computes advantages elsewhere than in {module}")
+    block = lines[starts[0] : stops[0] + 1]
+    code = ast.parse(textwrap.dedent("\n".join(block)))
+    flat = torch.tensor(rewards, dtype=torch.float64).flatten()
+    namespace = {
+        "torch": torch,
+        "nanstd": nanstd(),
+        "device": "cpu",
+        "rewards": flat,
+        "rewards_per_func": flat[:, None],
+        "unscorable_mask": torch.zeros(len(flat), dtype=torch.bool),
+        "num_generations": len(rewards[0]),
+        "self": SimpleNamespace(**options),
+    }
+    exec(compile(code, module, "exec"), namespace)
+    return namespace["advantages"].tolist()
+
+
+def ours(rule: CreditRule, rewards: list[list[float]]) -> list[float]:
+    groups = []
+    for key, row in enumerate(rewards):
+        group = Group(str(key), [Trajectory("t", sample, reward=r, status=Status.COMPLETED) for sample, r in enumerate(row)])
+        for trajectory in group:
+            trajectory.add("generation", [1], parent=None, logprobs=[-1.0])
+        groups.append(group)
+    rule.assign(groups)
+    return [trajectory.nodes[0].advantages[0] for group in groups for trajectory in group]
+
+
+BATCHES = [
+    [[1.0, 0.0, 0.0, 1.0], [0.5, 0.25, 2.0, -1.0]],
+    [[1.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]],
+    [[random.Random(seed).uniform(-1, 1) for seed in range(8 * g, 8 * g + 8)] for g in range(4)],
+]
+
+
+@pytest.mark.parametrize("rewards", BATCHES)
+@pytest.mark.parametrize(("rule", "scale"), [(GRPO(epsilon=1e-4), "group"), (DrGRPO(), "none"), (BatchStd(epsilon=1e-4), "batch")])
+def test_grpo_trainer(rule: CreditRule, scale: str, rewards: list[list[float]]) -> None:
+    options = {"scale_rewards": scale, "multi_objective_aggregation": "sum_then_normalize", "reward_weights": torch.ones(1)}
+    found = trl_advantages("grpo_trainer.py", 'if self.multi_objective_aggregation == "sum_then_normalize"', rewards, **options)
+    assert ours(rule, rewards) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("rewards", BATCHES)
+def test_rloo_trainer(rewards: list[list[float]]) -> None:
+    found = trl_advantages("rloo_trainer.py", "grouped_rewards = rewards.view(-1, num_generations)", rewards, normalize_advantages=False)
+    assert ours(RLOO(), rewards) == pytest.approx(found, abs=1e-6)
