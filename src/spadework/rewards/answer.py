@@ -1,16 +1,18 @@
-"""Rewards of the final answer: exact match, F1, containment. Search-R1 (arXiv 2503.09516) trains on exact match alone.
+"""Rewards of the final answer by rule: exact match, F1, containment. Search-R1 (arXiv 2503.09516) trains on exact match alone.
 
-A trajectory without an answer scores 0 under all of them. Not done here: judges.
+A trajectory without an answer scores 0 under all of them. Not done here: answers with several parts (`sets.py`), judges (`judge.py`).
 """
 
 from typing import Literal
+
+from pydantic import Field
 
 from spadework.rewards import matching
 from spadework.rewards.reward import RewardTerm, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Trajectory
 
-__all__ = ["AnswerF1", "Contains", "ExactMatch"]
+__all__ = ["AnswerF1", "Contains", "CoverMatch", "ExactMatch"]
 
 
 @register("em")
@@ -44,3 +46,22 @@ class Contains(RewardTerm):
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """0 or 1."""
         return matching.contains(trajectory.answer, task.answers) if trajectory.answer is not None else 0.0
+
+
+@register("cem")
+class CoverMatch(RewardTerm):
+    """Cover exact match: 1 if the words of a gold stand side by side in a short answer, both normalised, else 0.
+
+    R1-Searcher++ (arXiv 2505.17005) pays it for answers of at most ten words, without which listing candidates pays. Published code looks
+    for a substring, which finds `no` inside `know`; here the words must be whole.
+    """
+
+    max_words: int = Field(default=10, ge=1)
+    """Longer answers score 0."""
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> float:
+        """0 or 1."""
+        words = matching.norm_squad(trajectory.answer or "").split()
+        golds = [gold for gold in (matching.norm_squad(gold) for gold in task.answers) if gold]
+        said = f" {' '.join(words)} "
+        return float(len(words) <= self.max_words and any(f" {gold} " in said for gold in golds))

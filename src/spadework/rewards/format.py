@@ -1,16 +1,19 @@
-"""Reward for turns that can be read. Search-R1's empirical study (arXiv 2505.15117) finds a format reward helpful.
+"""Rewards for turns that can be read. Search-R1's empirical study (arXiv 2505.15117) finds a format reward helpful.
 
 A turn is malformed if its parser found neither a call nor an answer, or if one of its calls could not be parsed. A well-formed call that a
-tool refuses (an unknown page, say) is no format error: the policy said clearly what it wanted.
+tool refuses (an unknown page, say) is no format error: the policy said clearly what it wanted. As a bonus `format` is a term with a small
+weight, as a penalty `format-penalty`, as a gate the condition of `gate` (`combine.py`).
 """
 
 from typing import Literal
 
-from spadework.rewards.reward import RewardTerm, register
+from pydantic import Field
+
+from spadework.rewards.reward import RewardTerm, TurnReward, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Node, Trajectory
 
-__all__ = ["Format", "malformed"]
+__all__ = ["Format", "FormatPenalty", "TurnFormat", "malformed", "valid"]
 
 
 @register("format")
@@ -28,7 +31,33 @@ class Format(RewardTerm):
         return float(all(good)) if self.mode == "all" else sum(good) / len(good)
 
 
+@register("format-penalty")
+class FormatPenalty(RewardTerm):
+    """0 for a valid trajectory (well-formed turns that end in an answer), else -penalty. R1-Searcher takes 2 (arXiv 2503.05592)."""
+
+    penalty: float = Field(default=1.0, gt=0)
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> float:
+        """0 or -penalty."""
+        return 0.0 if valid(trajectory) else -self.penalty
+
+
+@register("turn-format")
+class TurnFormat(TurnReward):
+    """1 for a well-formed turn, else 0."""
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> list[float]:
+        """0 or 1 per turn."""
+        return [float(not malformed(node)) for node in trajectory.generations()]
+
+
 def malformed(node: Node) -> bool:
     """Whether a generation could not be read: it has no parsed turn, the turn has an error, or one of its calls has."""
     turns = [message.turn for message in node.messages if message.turn is not None]
     return not turns or any(turn.error is not None or any(call.error is not None for call in turn.calls) for turn in turns)
+
+
+def valid(trajectory: Trajectory) -> bool:
+    """Whether a trajectory has an answer and every turn is well formed: the 0/1 format rule of most published rewards."""
+    turns = list(trajectory.generations())
+    return trajectory.answer is not None and bool(turns) and not any(map(malformed, turns))

@@ -1,0 +1,48 @@
+"""Rewards of the web agents: a share for the format and the rest for the answer.
+
+WebDancer (arXiv 2505.22648) and WebSailor (2507.02592) take 0.1 format + 0.9 judge, WebExplorer (2509.06501) 0.2 format + 0.8 judge,
+DeepDive (2509.10446) 1 only if every turn is well formed and the judge agrees. Give the judge as `of: {judge: {...}}`; exact match stands
+in by default. Tongyi DeepResearch and rStar2-Agent pay the answer alone: `judge` or `em`.
+"""
+
+from pydantic import Field
+
+from spadework.rewards.answer import ExactMatch
+from spadework.rewards.format import valid
+from spadework.rewards.reward import RewardTerm, register
+from spadework.tasks.task import Task
+from spadework.trajectories.tree import Trajectory
+
+__all__ = ["DeepDive", "WebDancer", "WebExplorer"]
+
+
+@register("webdancer")
+class WebDancer(RewardTerm):
+    """0.1 [valid format] + 0.9 of."""
+
+    of: RewardTerm = ExactMatch()
+    """The worth of the answer."""
+    format_share: float = Field(default=0.1, ge=0, le=1)
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> float:
+        """Between 0 and 1."""
+        return self.format_share * valid(trajectory) + (1 - self.format_share) * self.of(task, trajectory)
+
+
+@register("webexplorer")
+class WebExplorer(WebDancer):
+    """0.2 [valid format] + 0.8 of."""
+
+    format_share: float = Field(default=0.2, ge=0, le=1)
+
+
+@register("deepdive")
+class DeepDive(RewardTerm):
+    """of if the format is valid, else 0."""
+
+    of: RewardTerm = ExactMatch()
+    """The worth of the answer."""
+
+    def __call__(self, task: Task, trajectory: Trajectory) -> float:
+        """Between 0 and 1."""
+        return self.of(task, trajectory) if valid(trajectory) else 0.0
