@@ -1,9 +1,9 @@
 """The two halves of a decoder layer as single differentiable functions, computed in slices of rows that fit the cache.
 
-Between two matrix products a layer is a dozen elementwise steps: norms, rotation, SwiGLU. One operation at a time over a whole pack,
-each reads and writes main memory. Here every slice passes through all steps while it is in the processor's cache, and the backward pass
-is written out by hand, so that intermediates are computed again from the few that are kept: on a CPU a training step takes about a
-fifth less time and a third less memory. The gradients equal those of autograd; a test compares them.
+Between two matrix products a layer is a dozen elementwise steps (`steps.py`): norms, rotation, SwiGLU. One operation at a time over a whole
+pack, each reads and writes main memory. Here every slice passes through all steps while it is in the processor's cache, and the backward
+pass is written out by hand, so that intermediates are computed again from the few that are kept. The gradients equal those of autograd; a
+test compares them.
 
 On a GPU there is one slice. Gradients of matrices are summed over the slices in float32. Not done here: second derivatives.
 Shapes: N rows, D hidden size, I intermediate size, H query heads, K key-value heads, E head size.
@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from spadework.models import steps
 
 __all__ = ["add_product", "mlp", "project", "right", "slices"]
 
@@ -53,23 +55,6 @@ def _gradient(total: Tensor | None, parameter: Tensor | None) -> Tensor | None:
     return total.t().to(parameter.dtype) if total is not None and parameter is not None else None
 
 
-def _rotate_half(x: Tensor) -> Tensor:
-    return x.roll(x.shape[-1] // 2, -1)
-
-
-def _norm_parts(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """The normalised values and the reciprocal root mean square, in float32."""
-    x = x.float()
-    scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
-    return x * scale, scale
-
-
-def _norm_backward(grad: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
-    """Gradient of the normalisation, from that of its output: scale * (grad - normal * mean(grad * normal)). Overwrites `grad`."""
-    inner = (grad * normal).mean(-1, keepdim=True)
-    return grad.addcmul_(normal, inner, value=-1).mul_(scale)
-
-
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
@@ -79,7 +64,7 @@ class _Mlp(torch.autograd.Function):
         gate_up_DI, down_ID = right(gate_up, len(x_ND)), right(down, len(x_ND))
         for rows in slices(x_ND, len(gate_up)):
             x = x_ND[rows]
-            hidden.append(torch.mm(F.rms_norm(x, norm.shape, norm, epsilon), gate_up_DI))
+            hidden.append(torch.mm(steps.norm(x, norm, epsilon), gate_up_DI))
             gate, up = hidden[-1].chunk(2, -1)
             torch.addmm(x, F.silu(gate).mul_(up), down_ID, out=output[rows])
         ctx.save_for_backward(x_ND, norm, gate_up, down, *hidden)
@@ -94,19 +79,11 @@ class _Mlp(torch.autograd.Function):
         d_gate_up, d_down = _total(gate_up, ctx.needs_input_grad[2]), _total(down, ctx.needs_input_grad[3])
         d_x = torch.empty_like(x_ND)
         for rows, hidden in zip(slices(x_ND, len(gate_up)), kept, strict=True):
-            grad, (gate, up) = grad_ND[rows], hidden.chunk(2, -1)
-            active = F.silu(gate)
-            d_hidden = torch.empty_like(hidden)
-            d_gate, d_up = d_hidden.chunk(2, -1)
-            d_active = torch.mm(grad, down)
-            torch.mul(d_active, active, out=d_up)
-            torch.ops.aten.silu_backward.grad_input(d_active.mul_(up), gate, grad_input=d_gate)
-            add_product(d_down, active.mul_(up).t(), grad)
-            normal, scale = _norm_parts(x_ND[rows], ctx.epsilon)
-            add_product(d_gate_up, (normal * norm).to(grad.dtype).t(), d_hidden)
-            d_normal = torch.mm(d_hidden, gate_up).float()
-            d_norm += (d_normal * normal).sum(0)
-            torch.add(grad, _norm_backward(d_normal * norm, normal, scale), out=d_x[rows])
+            x, grad = x_ND[rows], grad_ND[rows]
+            active, d_hidden = steps.swiglu_backward(hidden, torch.mm(grad, down))
+            add_product(d_down, active.t(), grad)
+            add_product(d_gate_up, steps.norm(x, norm, ctx.epsilon).t(), d_hidden)
+            steps.norm_backward(torch.mm(d_hidden, gate_up), x, norm, ctx.epsilon, d_x[rows].copy_(grad), d_norm)
         return d_x, d_norm.to(norm.dtype), _gradient(d_gate_up, gate_up), _gradient(d_down, down), None
 
 
@@ -143,45 +120,30 @@ class _Project(torch.autograd.Function):
         turned = x_ND.new_empty(len(x_ND), num_q + num_k, size)
         for rows in slices(x_ND, len(qkv)):
             flat = raw[rows].view(-1, len(qkv))
-            torch.mm(F.rms_norm(x_ND[rows], norm.shape, norm, epsilon), qkv_DC, out=flat)
+            torch.mm(steps.norm(x_ND[rows], norm, epsilon), qkv_DC, out=flat)
             if bias is not None:
                 flat += bias
-            qk = raw[rows, : num_q + num_k]
-            if qk_norm is not None:
-                qk = F.rms_norm(qk, (size,), None, epsilon).mul_(qk_norm)
-            torch.addcmul(qk * cos[rows], _rotate_half(qk), sin[rows], out=turned[rows])
+            steps.turn(raw[rows], qk_norm, cos[rows], sin[rows], epsilon, turned[rows])
         ctx.save_for_backward(x_ND, norm, qkv, bias, qk_norm, cos, sin, raw)
-        ctx.epsilon, ctx.sizes = epsilon, sizes
+        ctx.epsilon = epsilon
         return turned[:, :num_q], turned[:, num_q:], raw[:, num_q + num_k :]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
         x_ND, norm, qkv, bias, qk_norm, cos, sin, raw = ctx.saved_tensors
-        num_q, num_k, _ = ctx.sizes
         d_norm, d_bias = torch.zeros_like(norm, dtype=torch.float32), _total(bias)
         d_qk_norm = None if qk_norm is None else torch.zeros_like(qk_norm, dtype=torch.float32)
         d_qkv = _total(qkv, ctx.needs_input_grad[2])
         d_x = torch.empty_like(x_ND)
         for rows in slices(x_ND, len(qkv)):
-            d_raw = torch.empty_like(raw[rows])
-            d_raw[:, num_q + num_k :] = grad_v[rows]
-            grad = torch.cat([grad_q[rows], grad_k[rows]], 1)
-            d_qk = _rotate_half(grad * sin[rows]).addcmul_(grad, cos[rows])
-            if d_qk_norm is not None:
-                normal, scale = _norm_parts(raw[rows, : num_q + num_k], ctx.epsilon)
-                d_qk = d_qk.float()
-                d_qk_norm += (d_qk * normal).sum(0)
-                d_qk = _norm_backward(d_qk.mul_(qk_norm), normal, scale)
-            d_raw[:, : num_q + num_k] = d_qk
+            x, turned = x_ND[rows], (cos[rows], sin[rows])
+            d_raw = steps.turn_backward(grad_q[rows], grad_k[rows], grad_v[rows], raw[rows], qk_norm, *turned, ctx.epsilon, d_qk_norm)
             d_flat = d_raw.view(-1, len(qkv))
-            normal, scale = _norm_parts(x_ND[rows], ctx.epsilon)
-            add_product(d_qkv, (normal * norm).to(d_flat.dtype).t(), d_flat)
+            add_product(d_qkv, steps.norm(x, norm, ctx.epsilon).t(), d_flat)
             if d_bias is not None:
                 d_bias += d_flat.sum(0)
-            d_normal = torch.mm(d_flat, qkv).float()
-            d_norm += (d_normal * normal).sum(0)
-            d_x[rows] = _norm_backward(d_normal.mul_(norm), normal, scale)
+            steps.norm_backward(torch.mm(d_flat, qkv), x, norm, ctx.epsilon, d_x[rows].zero_(), d_norm)
         d_qk_norm = None if d_qk_norm is None else d_qk_norm.to(x_ND.dtype)
         return d_x, d_norm.to(norm.dtype), _gradient(d_qkv, qkv), _gradient(d_bias, bias), d_qk_norm, None, None, None
 
