@@ -120,6 +120,14 @@ def test_on_policy_all_of_them_are_the_policy_gradient(make_inputs: Make, surrog
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=named)
+def test_a_sample_without_policy_tokens_does_no_harm(make_inputs: Make, surrogate: Surrogate) -> None:
+    # sample 1 of 3 has none; it still counts among the samples
+    inputs = make_inputs([1.0, 1.0], [1, -2], [0, 2], num_sequences=3)
+    count = 2 if surrogate.aggregation == "token-mean" else 3
+    assert gradient(surrogate(inputs).loss, inputs) == pytest.approx([-1 / count, 2 / count])
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=named)
 def test_far_off_policy_tokens_do_not_make_nan(make_inputs: Make, surrogate: Surrogate) -> None:
     old = torch.tensor([-800.0, -0.1, -0.1, -800.0])
     inputs = make_inputs([1.0] * 4, [1, 1, -1, -1], [0, 0, 1, 1], old_logprobs=old, sampler_logprobs=old)

@@ -2,7 +2,8 @@
 
 -G A with G = exp(mean over the tokens of clip(log r)), where log r is clipped to [-clip_low, clip_high] on the side that PPO clips: from
 above where A > 0, from below where A < 0. An outlier moves a geometric mean little, so the range may be wide: exp(-0.4) to exp(0.4), the
-paper's. G itself carries the gradient, so all tokens of a sample share one weight, and a clipped token has none.
+paper's. G itself carries the gradient, so all tokens of a sample share one weight, and a clipped token has none; advantages that differ
+within a sample count by their mean only.
 
 `clip_low` and `clip_high` are in nats. TRL's `GMPOTrainer` is the same; verl's `geo_mean` differs only where A = 0.
 """

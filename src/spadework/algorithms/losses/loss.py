@@ -215,7 +215,7 @@ def per_sequence(values: Tensor, inputs: LossInputs, how: Literal["sum", "mean"]
     """
     counts = torch.bincount(inputs.sequence_ids)
     sums = values.new_zeros(len(counts)).index_add(0, inputs.sequence_ids, values)
-    return (sums / counts.clamp(min=1) if how == "mean" else sums)[inputs.sequence_ids]
+    return (sums / counts if how == "mean" else sums)[inputs.sequence_ids]
 
 
 def bounded_exp(exponents: Tensor) -> Tensor:
