@@ -43,8 +43,8 @@ class _Span(NamedTuple):
     """The node, which differs from that of a copy in the same place."""
     token_ids: Sequence[int]
     mask: Sequence[bool]
-    columns: tuple[Sequence[float], ...]
-    """Per token, in the order of `_COLUMNS`."""
+    columns: tuple[Sequence[float] | float, ...]
+    """In the order of `_COLUMNS`: one value per token, or one for all."""
 
 
 _COLUMNS = ("advantages", "sampler_logprobs", "entropies", "rewards", "values", "returns")
@@ -91,8 +91,8 @@ class Pack:
 
 def make_sample(token_ids: Sequence[int], mask: Sequence[bool]) -> Sample:
     """A sample of plain tokens, for supervised stages; its advantages are 1 where the mask is True."""
-    zeros, key = [0.0] * len(mask), (id(token_ids),)
-    return Sample((_Span(key, key, token_ids, mask, ([float(m) for m in mask], zeros, zeros, zeros, zeros, zeros)),))
+    key = (id(token_ids),)
+    return Sample((_Span(key, key, token_ids, mask, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),))
 
 
 def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, int]) -> Iterable[Sample]:
@@ -101,15 +101,12 @@ def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, 
         owner: Key = (number, node.id)
         sample, origin = node.shared_with or (trajectory.sample, node.id)
         key: Key = owner if node.shared_with is None else (numbers.get(sample, ("absent", sample)), origin)
-        count = len(node.mask)
-        zeros = [0.0] * count
-        columns = (node.advantages or zeros, node.logprobs, node.entropies, [trajectory.reward] * count)
         spans[node.id] = _Span(
             (*node.token_ids,) if node.parent is None else key,
             owner,
             node.token_ids,
             node.mask,
-            (*columns, node.values or zeros, node.returns or zeros),
+            (node.advantages or 0.0, node.logprobs, node.entropies, float(trajectory.reward), node.values or 0.0, node.returns or 0.0),
         )
     for leaf in trajectory.leaves():
         path = trajectory.path(leaf.id)
@@ -236,12 +233,15 @@ class _Builder:
         if not any(mask):
             return
         start, stop = len(self.tokens), len(self.tokens) + len(mask)
-        before = len(self.targets)
+        count = mask.count(True)
         self.targets.extend(compress(range(start, stop), mask))
         self.sources.extend(compress((source, *range(start, stop - 1)), mask))
         for column, values in zip(self.columns, span.columns, strict=True):
-            column.extend(compress(values, mask))
-        self.sequence_ids.extend([sequence] * (len(self.targets) - before))
+            if isinstance(values, float):
+                column.extend([values] * count)
+            else:
+                column.extend(values if count == len(mask) else compress(values, mask))
+        self.sequence_ids.extend([sequence] * count)
 
 
 def _pack(families: Sequence[Sequence[Sample]]) -> Pack:

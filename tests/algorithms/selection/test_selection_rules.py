@@ -56,6 +56,7 @@ def test_the_chain_counts_what_each_rule_drops() -> None:
         "selection/broken/trajectories": 3,  # one of a, both of c
         "selection/zero-variance/groups": 1,  # b
         "selection/zero-variance/trajectories": 2,
+        "selection/missing": 2,
     }
 
 

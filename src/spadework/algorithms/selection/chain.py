@@ -1,15 +1,17 @@
 """Several selection rules in a row, with broken trajectories out first and every drop counted.
 
 `Chain` is itself a selection: (list[Group]) -> list[Group]. Its rules come from a recipe as `selection: {zero-variance: {}}`, applied in
-the order in which they stand; `broken` needs no mention and, if mentioned to set an option, still goes first.
+the order in which they stand; `broken` needs no mention and, if mentioned to set an option, still goes first. A rule that draws gets a
+seed derived from that of the step and its own name, so that adding a rule shifts nobody else's randomness.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from spadework.algorithms.selection.broken import Broken
-from spadework.algorithms.selection.selection import selection_rules
+from spadework.algorithms.selection.selection import RandomRule, selection_rules
 from spadework.core.errors import ConfigError
+from spadework.core.seeds import derive_seed
 from spadework.trajectories.tree import Group
 
 __all__ = ["Chain"]
@@ -45,16 +47,30 @@ class Chain:
         """The groups that all rules leave."""
         return self.count(groups)[0]
 
-    def count(self, groups: list[Group]) -> tuple[list[Group], dict[str, float]]:
+    def count(self, groups: list[Group], *, seed: int = 0) -> tuple[list[Group], dict[str, float]]:
         """As a call, with what each rule dropped.
 
+        Args:
+            groups: left as they are.
+            seed: of the step; rules that draw depend on it.
+
         Returns:
-            The groups that remain, and `selection/RULE/groups` and `selection/RULE/trajectories`: the numbers dropped by each rule.
+            The groups that remain, and the numbers dropped by each rule: `selection/RULE/groups`, `selection/RULE/trajectories`, and
+            `selection/RULE/untrained`, those it keeps for the baseline only. `selection/missing` is by how many groups the result is
+            smaller than what was given (see `resampling`).
         """
-        dropped: dict[str, float] = {}
+        metrics: dict[str, float] = {}
+        given = len(groups)
         for name, rule in self.rules:
-            kept = rule(groups)
-            dropped[f"selection/{name}/groups"] = len(groups) - len(kept)
-            dropped[f"selection/{name}/trajectories"] = sum(map(len, groups)) - sum(map(len, kept))
+            kept = rule.draw(groups, derive_seed(seed, name)) if isinstance(rule, RandomRule) else rule(groups)
+            metrics[f"selection/{name}/groups"] = len(groups) - len(kept)
+            metrics[f"selection/{name}/trajectories"] = sum(map(len, groups)) - sum(map(len, kept))
+            if untrained := _untrained(kept) - _untrained(groups):
+                metrics[f"selection/{name}/untrained"] = untrained
             groups = kept
-        return groups, dropped
+        metrics["selection/missing"] = max(0, given - len(groups))
+        return groups, metrics
+
+
+def _untrained(groups: list[Group]) -> int:
+    return sum(trajectory.meta.get("train") is False for group in groups for trajectory in group)
