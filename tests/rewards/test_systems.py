@@ -168,7 +168,7 @@ def test_s3_is_a_gain(tmp_path: Path) -> None:
 
 def test_stepsearch_gain_minus_redundancy_by_id() -> None:
     trajectory = episode(search("a", "x", ("d1", "x")), search("b", "y", ("d1", "d2")), search("c", "z", ("d1", "d2")), answer=RIGHT)
-    # turn 1: d1 is new, 1/2; turn 2: d2 is new, 1/2, one of two shown before; turn 3: nothing new, all shown before; the answer shows nothing
+    # turn 1: d1 is new, 1/2; turn 2: d2 is new, 1/2, one of two shown before; turn 3: nothing new, all shown before
     assert per_turn("stepsearch-step", trajectory, texts=False) == [0.5, 0, -1, 0]
 
 
