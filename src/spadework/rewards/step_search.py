@@ -28,6 +28,7 @@ class StepGain(TurnReward):
     """Information gain minus redundancy of every turn; 0 for turns that show nothing."""
 
     weight: Weight = 0.6
+    """Factor in the rubric; 0.6 is the published scale of a step."""
     texts: bool = True
     """Compare texts, by TF-IDF, with `task.meta["evidence_texts"]`; otherwise ids: m_i is 1 if evidence document i was shown."""
 
