@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from spadework.algorithms.credit.arpo import ARPO
 from spadework.algorithms.losses.loss import LossInputs, LossOutput
 from spadework.algorithms.losses.ppo_clip import PPOClip
 from spadework.training.learner import Learner, LearnerConfig
@@ -68,6 +69,20 @@ def test_the_gradient_is_that_of_the_unshared_sequences(make_model: Make, loss: 
     assert sum(len(pack.targets) for pack in shared) == sum(len(pack.targets) for pack in unshared)
     expected = gradient(make_model, unshared, loss)
     assert float((gradient(make_model, shared, loss) - expected).abs().max()) < 1e-6 * max(1.0, float(expected.abs().max()))
+
+
+def test_hard_and_soft_credit_of_forks_are_the_same_step(make_model: Make) -> None:
+    # On policy, and under a loss that weighs tokens alike: copies of a token add up to the same.
+    gradients = []
+    for attribution in ("soft", "hard"):
+        group = forked_group()
+        for trajectory, reward in zip(group, (1.0, 0.0, 0.5, 0.0), strict=True):
+            trajectory.reward = reward
+        ARPO(attribution=attribution)(group)
+        gradients.append(gradient(make_model, make_packs([group_samples(group)], 10_000), PPOClip()))
+    soft, hard = gradients
+    assert float(soft.abs().max()) > 1e-3
+    assert float((soft - hard).abs().max()) < 1e-6 * max(1.0, float(soft.abs().max()))
 
 
 def test_a_family_that_is_split_has_the_same_gradient(make_model: Make) -> None:

@@ -50,6 +50,7 @@ def test_a_forest_by_hand() -> None:
     # The turn that two branches share belongs to the first of them.
     assert pack.sequence_ids.tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert pack.num_sequences == 3
+    assert (pack.observations.tolist(), pack.observation_sources.tolist()) == ([5, 8, 9], [4, 7, 8])
 
 
 def test_a_fork_by_hand() -> None:
@@ -76,6 +77,7 @@ def test_a_fork_by_hand() -> None:
     assert pack.rewards.tolist() == [1, 1, -1, -1, 0, 0, 1, -1, -1, 0, 0, 0]
     assert pack.values.tolist() == [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0]
     assert pack.returns.tolist() == [0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0]
+    assert pack.observations.tolist() == []
     # Without the trajectory that sampled them, the copies still share; what is kept for the baseline only is left out.
     first.status, second.meta["train"] = Status.BROKEN, True
     [pack] = make_packs([group_samples(Group("t", [first, second, third]))], 100)
@@ -83,6 +85,25 @@ def test_a_fork_by_hand() -> None:
     second.meta["train"] = False
     [pack] = make_packs([group_samples(Group("t", [first, second, third]))], 100)
     assert pack.token_ids.tolist() == [1, 2, 10, 11, 13, 14, 15] and len(pack.targets) == 5 and pack.num_sequences == 1
+
+
+def test_observations_that_forks_share_count_in_each() -> None:
+    first = Trajectory("t", 0)
+    first.add("prompt", [1], parent=None)
+    generation(first, 0, [10])
+    first.add("observation", [20, 21], parent=1)
+    second = first.fork(2, sample=1)
+    generation(first, 2, [11])
+    generation(second, 2, [12])
+    group = Group("t", [first, second])
+    [pack] = make_packs([group_samples(group)], 100)
+    assert pack.token_ids.tolist() == [1, 10, 20, 21, 11, 12]
+    assert (pack.observations.tolist(), pack.observation_sources.tolist()) == ([2, 3, 2, 3], [1, 2, 1, 2])
+    # Split, every node's tokens are still predicted once.
+    assert [len(pack.observations) for pack in make_packs([group_samples(group)], 1)] == [2, 2]
+    second.meta["train"] = False
+    [pack] = make_packs([group_samples(group)], 100)
+    assert pack.observations.tolist() == [2, 3]
 
 
 def test_broken_trajectories_are_left_out() -> None:

@@ -43,6 +43,8 @@ class _Span(NamedTuple):
     """The node, which differs from that of a copy in the same place."""
     token_ids: Sequence[int]
     mask: Sequence[bool]
+    observed: bool
+    """Whether these are tokens of an observation node, which a loss may predict too."""
     columns: tuple[Sequence[float] | float, ...]
     """In the order of `_COLUMNS`: one value per token, or one for all."""
 
@@ -87,12 +89,16 @@ class Pack:
     sequence_ids: npt.NDArray[np.int64]
     """[M] which sample a target belongs to, counted from 0 in this pack; a token of several branches belongs to the first."""
     num_sequences: int
+    observations: npt.NDArray[np.int64]
+    """[K] index of each token of an observation node, as often as a target would stand there."""
+    observation_sources: npt.NDArray[np.int64]
+    """[K] index of the token from whose hidden state it is predicted."""
 
 
 def make_sample(token_ids: Sequence[int], mask: Sequence[bool]) -> Sample:
     """A sample of plain tokens, for supervised stages; its advantages are 1 where the mask is True."""
     key = (id(token_ids),)
-    return Sample((_Span(key, key, token_ids, mask, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),))
+    return Sample((_Span(key, key, token_ids, mask, False, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),))
 
 
 def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, int]) -> Iterable[Sample]:
@@ -106,6 +112,7 @@ def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, 
             owner,
             node.token_ids,
             node.mask,
+            node.kind == "observation",
             (node.advantages or 0.0, node.logprobs, node.entropies, float(trajectory.reward), node.values or 0.0, node.returns or 0.0),
         )
     for leaf in trajectory.leaves():
@@ -168,7 +175,11 @@ def _split(family: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
     for number, part in enumerate(parts):
         # What an earlier part trains is only read here: a node is trained once, however the family is split.
         parts[number] = [
-            Sample(tuple(span._replace(mask=[False] * len(span.mask)) if span.owner in trained else span for span in sample.spans))
+            Sample(
+                tuple(
+                    span._replace(mask=[False] * len(span.mask), observed=False) if span.owner in trained else span for span in sample.spans
+                )
+            )
             for sample in part
         ]
         trained.update(span.owner for sample in part for span in sample.spans)
@@ -184,6 +195,8 @@ class _Builder:
         self.targets: list[int] = []
         self.sources: list[int] = []
         self.sequence_ids: list[int] = []
+        self.observed: list[int] = []
+        self.observed_sources: list[int] = []
         self.columns: tuple[list[float], ...] = tuple([] for _ in _COLUMNS)
         self.sequences = 0
 
@@ -225,14 +238,17 @@ class _Builder:
         return len(self.segments) - 1
 
     def _targets(self, span: _Span, sequence: int, source: int) -> None:
-        """Add the policy tokens of a node whose tokens are about to be laid out after the token `source`."""
+        """Add the policy tokens, or those of an observation, of a node that is about to be laid out after the token `source`."""
         mask = span.mask
+        start, stop = len(self.tokens), len(self.tokens) + len(mask)
+        if span.observed and mask and source >= 0:
+            self.observed.extend(range(start, stop))
+            self.observed_sources.extend((source, *range(start, stop - 1)))
         if source < 0 and mask:
             # The first token of a root is predicted from nothing and can not be a target.
             mask = [False, *mask[1:]]
         if not any(mask):
             return
-        start, stop = len(self.tokens), len(self.tokens) + len(mask)
         count = mask.count(True)
         self.targets.extend(compress(range(start, stop), mask))
         self.sources.extend(compress((source, *range(start, stop - 1)), mask))
@@ -255,5 +271,7 @@ def _pack(families: Sequence[Sequence[Sample]]) -> Pack:
         sources=np.array(builder.sources, dtype=np.int64),
         sequence_ids=np.array(builder.sequence_ids, dtype=np.int64),
         num_sequences=builder.sequences,
+        observations=np.array(builder.observed, dtype=np.int64),
+        observation_sources=np.array(builder.observed_sources, dtype=np.int64),
         **{name: np.array(column, dtype=np.float32) for name, column in zip(_COLUMNS, builder.columns, strict=True)},
     )

@@ -338,6 +338,8 @@ def test_the_chain_counts_the_untrained() -> None:
 def test_wrong_options_are_one_clear_line() -> None:
     with pytest.raises(ConfigError, match="selection: unknown selection rule 'truncate'; did you mean 'truncated'"):
         Chain.build({"truncate": {}})
+    with pytest.raises(ConfigError, match="selection: 'duplicate' behind 'zero-variance' has nothing left to do; remove 'zero-variance'"):
+        Chain.build({"zero-variance": {}, "duplicate": {}})
     with pytest.raises(ConfigError, match="selection: sign-ratio: 'negatives': Input should be greater than 0"):
         Chain.build({"sign-ratio": {"negatives": 0}})
     with pytest.raises(ConfigError, match=r"accuracy: 'low' 0.9 is greater than 'high' 0.1, so no group would be kept"):

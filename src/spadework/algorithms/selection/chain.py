@@ -36,12 +36,18 @@ class Chain:
         """Make a chain from plain values, {name of a registered rule: {options}}.
 
         Raises:
-            ConfigError: an unknown rule or option; the nearest known one is named.
+            ConfigError: an unknown rule or option, the nearest known one is named; or a rule that has nothing to do behind another.
         """
         for name, options in spec.items():
             if not isinstance(options, Mapping):
                 raise ConfigError(f"{source}: {name}: expected a mapping of options such as {{}}, found {options!r}")
-        return cls([(name, selection_rules.build(name, options, source=source)) for name, options in spec.items()])
+        rules = [(name, selection_rules.build(name, options, source=source)) for name, options in spec.items()]
+        names = list(spec)
+        for place, (name, rule) in enumerate(rules):
+            for other in names[:place]:
+                if other in rule.idle_after:
+                    raise ConfigError(f"{source}: '{name}' behind '{other}' has nothing left to do; remove '{other}'")
+        return cls(rules)
 
     def __call__(self, groups: list[Group]) -> list[Group]:
         """The groups that all rules leave."""

@@ -1,11 +1,12 @@
 """Fill the slots of groups without a spread with copies of groups that have one: DUPO of WebSailor (arXiv 2507.02592, section 3.3).
 
 DAPO samples on until the batch is full, which makes agents wait for the slowest new trajectories; this needs no further rollout. Copies are
-drawn at random, each group once before any is drawn again. The batch keeps its size, and a copied group weighs as often as it stands in
-it. Put it in place of `zero-variance`, not behind it. Not done here: DUPO's removal, before training, of tasks that are solved every time.
+drawn at random, each group once before any is drawn again. The batch keeps its size, and a copied group weighs as often as it stands in it.
+Not done here: DUPO's removal, before training, of tasks that are solved every time.
 """
 
 from dataclasses import replace
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -20,6 +21,8 @@ __all__ = ["Duplicate"]
 @register("duplicate")
 class Duplicate(RandomRule):
     """Groups of equal rewards are replaced by copies of the others; without others, nothing is left."""
+
+    idle_after: ClassVar[frozenset[str]] = frozenset({"zero-variance"})
 
     tolerance: float = Field(default=1e-9, ge=0)
     """Rewards that differ by no more are equal."""

@@ -9,6 +9,7 @@ depends neither on other rules nor on other groups. `selection/chain.py` applies
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 from spadework.core.config import Config
 from spadework.core.registry import Registry
@@ -19,6 +20,9 @@ __all__ = ["RandomRule", "SelectionRule", "register", "selection_rules", "withou
 
 class SelectionRule(Config):
     """A rule with options; its defaults are the published setting. Any callable (list[Group]) -> list[Group] may stand in for one."""
+
+    idle_after: ClassVar[frozenset[str]] = frozenset()
+    """Names of rules that leave this one nothing to do when they come first."""
 
     @abstractmethod
     def __call__(self, groups: list[Group]) -> list[Group]:
