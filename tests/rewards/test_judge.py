@@ -54,6 +54,21 @@ def test_only_the_side_of_a_gate_that_is_taken_is_asked(server: JudgeServer) -> 
     assert [t.reward for t in group] == [1, -1] and len(server.prompts) == 1
 
 
+@pytest.mark.parametrize("name", ["deepdive", "vrag", "asearcher"])
+def test_malformed_trajectories_cost_no_question(name: str, server: JudgeServer) -> None:
+    group = [searched(1, "Velor Tash"), episode(bad(), answer="other")]
+    Rubric.build({name: {"of": {"judge": {"endpoint": at(server)}}}}).score(group, TASK)
+    assert len(server.prompts) == 1 and group[0].reward > group[1].reward == 0
+
+
+def test_rltr_rates_only_what_can_be_read() -> None:
+    with JudgeServer(lambda prompt: "Score: 1") as server:
+        rubric = Rubric.build({"rltr": {"completeness": {"completeness": {"endpoint": at(server)}}}})
+        group = [episode(search("q")), episode(bad())]
+        rubric.score(group, TASK)
+        assert [t.reward for t in group] == [1, -1] and len(server.prompts) == 1
+
+
 def test_a_gate_whose_condition_fails_is_named(server: JudgeServer) -> None:
     gate = {"when": {"evidence": {}}, "then": {"judge": {"endpoint": at(server)}}}
     with pytest.raises(InputError, match="reward 'gate' of trajectory t/0: task t names no evidence"):

@@ -5,10 +5,11 @@ the answer must say that the question, query or premise is invalid, not valid or
 """
 
 import re
+from collections.abc import Sequence
 
 from spadework.rewards.answer import AnswerF1
 from spadework.rewards.format import valid
-from spadework.rewards.reward import RewardTerm, register
+from spadework.rewards.reward import Pair, RewardTerm, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Trajectory
 
@@ -28,6 +29,10 @@ class ASearcher(RewardTerm):
     """The worth of the answer: F1, or a judge."""
     refusal: float = 0.5
     """Price of calling the question invalid."""
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Prepares the answers that will count; a judge is not asked about malformed trajectories."""
+        super().prepare([pair for pair in pairs if valid(pair[1])])
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between -0.5 and 1."""

@@ -56,12 +56,20 @@ class Rltr(RewardTerm):
     most: float = Field(default=0.5, gt=0)
     """The prices together stop growing here."""
 
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Prepares the completeness of what is well formed."""
+        super().prepare([pair for pair in pairs if _readable(pair[1])])
+
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between -1 and 1."""
-        nodes = list(trajectory.generations())
-        if not nodes or any(map(malformed, nodes)):
+        if not _readable(trajectory):
             return -1.0
         calls = [call for turn in turn_records(trajectory) for call in turn.calls]
         repeated = len(calls) - len({call.key for call in calls})
         failed = sum(call.status == "error" for call in calls)
         return self.completeness(task, trajectory) - min(self.most, self.repeat * repeated + self.error * failed)
+
+
+def _readable(trajectory: Trajectory) -> bool:
+    nodes = list(trajectory.generations())
+    return bool(nodes) and not any(map(malformed, nodes))

@@ -5,11 +5,12 @@ shown, with the evidence of the task as the relevant ones; the ideal order shows
 """
 
 import math
+from collections.abc import Sequence
 
 from spadework.core.errors import InputError
 from spadework.rewards.answer import ExactMatch
 from spadework.rewards.format import valid
-from spadework.rewards.reward import RewardTerm, register
+from spadework.rewards.reward import Pair, RewardTerm, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Trajectory
 
@@ -43,6 +44,10 @@ class Vrag(RewardTerm):
     answer: float = 0.7
     format: float = 0.1
     retrieval: float = 0.2
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Prepares the answers that will count; a judge is not asked about malformed trajectories."""
+        super().prepare([pair for pair in pairs if valid(pair[1])])
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between 0 and 1."""

@@ -5,11 +5,13 @@ DeepDive (2509.10446) 1 only if every turn is well formed and the judge agrees. 
 in by default. Tongyi DeepResearch and rStar2-Agent pay the answer alone: `judge` or `em`.
 """
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from spadework.rewards.answer import ExactMatch
 from spadework.rewards.format import valid
-from spadework.rewards.reward import RewardTerm, register
+from spadework.rewards.reward import Pair, RewardTerm, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Trajectory
 
@@ -42,6 +44,10 @@ class DeepDive(RewardTerm):
 
     of: RewardTerm = ExactMatch()
     """The worth of the answer."""
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Prepares the answers that will count; a judge is not asked about malformed trajectories."""
+        super().prepare([pair for pair in pairs if valid(pair[1])])
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between 0 and 1."""

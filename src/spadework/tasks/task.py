@@ -28,4 +28,4 @@ class Task(BaseModel):
     source: str = ""
     """Name and hash of the world, corpus or data set."""
     meta: dict[str, Any] = Field(default_factory=dict)
-    """Provenance that no reward reads, for example the relations of a chain (`steps`), which scripted experts follow."""
+    """Provenance, for example the relations of a chain (`steps`), which scripted experts follow, and what single rewards say they need."""
