@@ -81,19 +81,18 @@ def row(
             tokens = tokens + completion.token_ids + observation
         return sampled
 
-    # The warm-up, number 0, is one turn.
+    # The warm-up, number 0, is a whole run of ours, after which the cache has grown to its size, and one turn of the peer's.
     def ours(number: int) -> float:
         prompts, observations = conversations(load, vocab_size, number)
-        turns = load.sampled if number else load.sampled[:1]
 
         async def everything() -> list[int]:
             each = zip(prompts, observations, range(len(prompts)), strict=True)
-            return await asyncio.gather(*(trajectory(prompt, between, turns, seed) for prompt, between, seed in each))
+            return await asyncio.gather(*(trajectory(prompt, between, load.sampled, seed) for prompt, between, seed in each))
 
         begin = time.perf_counter()
         counts = loop.run_until_complete(everything())
         seconds = time.perf_counter() - begin
-        assert counts == [sum(turns)] * len(prompts)
+        assert counts == [sum(load.sampled)] * len(prompts)
         return seconds
 
     def peer(number: int) -> float:

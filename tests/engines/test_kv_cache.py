@@ -71,6 +71,26 @@ def test_a_copied_prefix_is_a_copy() -> None:
     assert cache.keys[1][1, :2, 0, 0].tolist() == [1, 2]
 
 
+def test_siblings_share_an_origin_until_it_is_overwritten() -> None:
+    cache = make_cache(4)
+    fill(cache, 0, [1, 2, 3])
+    cache.start(1, np.array([1, 2, 3, 8]), 0, 3)
+    cache.valid[1] = 4
+    cache.start(2, np.array([1, 2, 3, 9]), 1, 3)
+    # Row 2 copied from row 1, which has these positions from row 0: all three read those of row 0.
+    assert cache.origin[:3].tolist() == [0, 0, 0] and cache.shared.tolist() == [0, 3, 3, 0]
+    cache.start(3, np.array([1, 2, 3, 8, 8]), 1, 4)
+    assert cache.origin[3] == 1 and cache.shared[3] == 4, "row 1 shares fewer than four with row 0"
+    cache.release(0)
+    cache.start(0, np.array([1, 2, 7]), 0, 2)
+    assert cache.shared.tolist() == [0, 2, 2, 4], "what is continued in place stays shared"
+    cache.release(1)
+    cache.start(1, np.array([5, 6]), -1, 0)
+    assert cache.shared.tolist() == [0, 0, 2, 0]
+    cache.forget()
+    assert not cache.shared.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_growth_keeps_what_is_there_and_adds_zeros(dtype: torch.dtype) -> None:
     cache = make_cache(dtype=dtype)

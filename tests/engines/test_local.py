@@ -131,6 +131,22 @@ def test_a_random_schedule_over_few_rows_equals_recomputation(
     assert_same(asyncio.run(staggered()), [naive.generate(request) for request in requests])
 
 
+def test_a_long_prompt_goes_through_in_parts_and_threads_change_nothing(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, naive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [Request(prompt(length, seed=length), WAYS[length % 5], seed=length) for length in (5, 90, 1, 17, 40)]
+    expected = [naive.generate(request) for request in requests]
+    monkeypatch.setattr("spadework.engines.cpu_forward.CHUNK", 32)
+    monkeypatch.setattr("spadework.engines.cpu_forward.WORTH_A_THREAD", 1)
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            assert_same(run(make_engine(model, tokenizer), *requests), expected)
+        finally:
+            torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_more_requests_than_rows_wait_for_a_row(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, naive: Any, rows: int) -> None:
     # With one row the second request shares a prefix with the only row there is: it must be given up for it, not waited for.
@@ -163,6 +179,17 @@ def test_rows_grow_past_their_first_length(engine: LocalEngine, naive: Any) -> N
     before = engine.stats["cached_tokens"]
     assert_same(run(engine, short), [naive.generate(short)])
     assert engine.stats["cached_tokens"] - before == 29, "what was cached before is still there"
+
+
+def test_the_path_for_other_types_and_devices_samples_the_same(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, naive: Any
+) -> None:
+    engine = make_engine(model, tokenizer)
+    engine._cpu_forward = None
+    trunk = Request(prompt(25), WAYS[1], seed=1)
+    requests = [Request(prompt(25)[: 9 + 4 * i] + prompt(5 * i, seed=i), WAYS[i], seed=i) for i in range(5)]
+    assert_same(run(engine, trunk), [naive.generate(trunk)])
+    assert_same(run(engine, *requests), [naive.generate(request) for request in requests])
 
 
 def test_a_bfloat16_cache_is_close(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, naive: Any) -> None:

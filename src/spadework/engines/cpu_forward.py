@@ -9,6 +9,7 @@ Shapes: N tokens, D hidden size, H query heads, K key-value heads, E head size, 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from spadework.engines import cpu_kernels
 from spadework.engines.kv_cache import KVCache
 from spadework.models.decoder import DecoderWeights, LayerWeights, Rotary
 
-__all__ = ["CpuForward", "Span"]
+__all__ = ["CpuForward", "inputs_first"]
 
 CHUNK = 512
 """Tokens that pass through all layers together."""
@@ -33,7 +34,7 @@ Integers = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
 
-class Span(NamedTuple):
+class _Span(NamedTuple):
     """New tokens of a sequence: `width` tokens of the chunk from `token` on, at positions from `start` on in a row of the cache."""
 
     row: int
@@ -146,10 +147,22 @@ class CpuForward:
             other.result()
 
 
+def inputs_first(weights: DecoderWeights) -> DecoderWeights:
+    """The same matrices with the other order in memory: products with few tokens take up to a third less time."""
+
+    def turned(matrix: Tensor) -> Tensor:
+        return matrix.t().contiguous().t()
+
+    layers = [
+        replace(layer, **{name: turned(getattr(layer, name)) for name in ("qkv", "output", "gate_up", "down")}) for layer in weights.layers
+    ]
+    return replace(weights, layers=layers, head=turned(weights.head))
+
+
 class _Chunk:
     """Spans that pass through the layers together."""
 
-    def __init__(self, spans: list[Span], cos_LE: FloatArray, sin_LE: FloatArray) -> None:
+    def __init__(self, spans: list[_Span], cos_LE: FloatArray, sin_LE: FloatArray) -> None:
         counts = [span.width for span in spans]
         self.spans, self.cos, self.sin = spans, cos_LE, sin_LE
         self.count = sum(counts)
@@ -158,14 +171,14 @@ class _Chunk:
         self.positions = np.repeat([span.start - span.token for span in spans], counts) + np.arange(self.count)
 
 
-def _chunks(rows: list[int], starts: list[int], counts: list[int]) -> Iterator[list[Span]]:
+def _chunks(rows: list[int], starts: list[int], counts: list[int]) -> Iterator[list[_Span]]:
     """Sequences in chunks; one that does not fit goes on in the next."""
-    spans: list[Span] = []
+    spans: list[_Span] = []
     token = 0
     for row, start, count in zip(rows, starts, counts, strict=True):
         while count:
             part = min(count, CHUNK - token)
-            spans.append(Span(row, start, token, part))
+            spans.append(_Span(row, start, token, part))
             start, token, count = start + part, token + part, count - part
             if token == CHUNK:
                 yield spans

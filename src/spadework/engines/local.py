@@ -24,7 +24,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
-from spadework.engines.cpu_forward import CpuForward
+from spadework.engines.cpu_forward import CpuForward, inputs_first
 from spadework.engines.engine import Completion, Request, Weights
 from spadework.engines.kv_cache import KVCache
 from spadework.engines.sampling import sample, uniforms
@@ -118,6 +118,7 @@ class LocalEngine:
             self._loaded = True
         self._cache.forget()
         if self._device.type == "cpu" and self._dtype == self._cache.keys[0].dtype == torch.float32:
+            self._weights = inputs_first(self._weights)
             self._cpu_forward = CpuForward(self._weights, self._rotary, self._cache)
 
     async def generate(self, request: Request) -> Completion:

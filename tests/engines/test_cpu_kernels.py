@@ -1,0 +1,104 @@
+"""The compiled kernels beside the operations of torch, over ragged lengths, grouped heads and odd sizes."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spadework.engines import cpu_kernels
+
+
+def noise(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kv_heads=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    size=st.sampled_from([8, 16, 20, 32, 64]),
+    lengths=st.lists(st.integers(1, 70), min_size=1, max_size=5),
+    scale=st.sampled_from([0.1, 1.0, 8.0]),
+    seed=st.integers(0, 1000),
+)
+def test_attention_of_one_token_per_row(kv_heads: int, groups: int, size: int, lengths: list[int], scale: float, seed: int) -> None:
+    count = len(lengths)
+    keys, values = noise(seed, 2 * count, 70, kv_heads, size), noise(seed + 1, 2 * count, 70, kv_heads, size)
+    q = noise(seed + 2, count, kv_heads * groups, size) * scale
+    rows = np.arange(count)[::-1] * 2  # Idle rows in between, in any order.
+    # Every other sequence shares half of its positions with the first.
+    origins = np.where(np.arange(count) % 2, rows[0], rows)
+    shared = np.where(np.arange(count) % 2, np.minimum(lengths, lengths[0]) // 2, 0)
+    for row, origin, known in zip(rows, origins, shared, strict=True):
+        keys[row, :known], values[row, :known] = keys[origin, :known], values[origin, :known]
+    expected = torch.stack(
+        [
+            F.scaled_dot_product_attention(
+                q[i, :, None], *(x[row, :length].transpose(0, 1).repeat_interleave(groups, 0) for x in (keys, values))
+            )[:, 0]
+            for i, (row, length) in enumerate(zip(rows, lengths, strict=True))
+        ]
+    )
+    # What is shared is read from its origin alone, and nothing beyond a row's length is read.
+    for row, origin, known, length in zip(rows, origins, shared, lengths, strict=True):
+        for x in (keys, values):
+            x[row, length:] = torch.nan
+            if row != origin:
+                x[row, :known] = torch.nan
+    out = torch.full_like(q, torch.nan)
+    arrays = (q, keys, values, rows, origins, shared, np.array(lengths), out)
+    for first, last in ((0, count // 2), (count // 2, count)):
+        cpu_kernels.attend(*(x.numpy() if isinstance(x, torch.Tensor) else x for x in arrays), first, last)
+    torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "start"), [(1, 0), (5, 0), (3, 30)])
+def test_causal_softmax(width: int, start: int) -> None:
+    scores = noise(0, 2 * width, start + width) * 20
+    hidden = torch.arange(start + width) > torch.arange(start, start + width).repeat(2)[:, None]
+    expected = (scores * 0.3).masked_fill(hidden, -torch.inf).softmax(-1)
+    cpu_kernels.softmax(scores.numpy(), width, start, 0.3, 0, 2 * width)
+    torch.testing.assert_close(scores, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [-1e4, 0.0, 1e4])
+def test_softmax_far_from_zero(offset: float) -> None:
+    scores = noise(0, 4, 50) - 3
+    expected = scores.softmax(-1)
+    shifted = scores + offset
+    cpu_kernels.softmax(shifted.numpy(), 1, 49, 1.0, 0, 4)
+    torch.testing.assert_close(shifted, expected, atol=1e-6, rtol=2e-3)  # Beside 1e4 float32 has steps of 1e-3.
+
+
+def test_norm_and_swiglu() -> None:
+    x, weight = noise(0, 7, 48), noise(1, 48)
+    out = torch.zeros(7, 48)
+    cpu_kernels.norm(x.numpy(), weight.numpy(), 1e-6, out.numpy(), 2, 6)
+    expected = F.rms_norm(x, (48,), weight, 1e-6)
+    torch.testing.assert_close(out[2:6], expected[2:6], atol=1e-6, rtol=1e-5)
+    assert not out[:2].any() and not out[6:].any(), "only the rows it is told to fill"
+
+    gate_up = torch.cat([torch.tensor([[-1e4, -100.0, -80.0, 0.0, 80.0, 100.0, 1e4]]).expand(7, 7), noise(2, 7, 7) * 5, noise(3, 7, 14)], 1)
+    out = torch.empty(7, 14)
+    cpu_kernels.swiglu(gate_up.numpy(), out.numpy(), 0, 7)
+    torch.testing.assert_close(out, F.silu(gate_up[:, :14]) * gate_up[:, 14:], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_queries_keys_and_values_find_their_place(normed: bool) -> None:
+    raw, weights = noise(0, 5, 4 + 2 * 2, 6), noise(1, 6, 6)
+    cos, sin = noise(2, 9, 6), noise(3, 9, 6)
+    rows, positions = np.array([0, 2, 2, 2, 1]), np.array([3, 0, 1, 2, 8])
+    q, keys, values = torch.zeros(5, 4, 6), torch.zeros(3, 9, 2, 6), torch.zeros(3, 9, 2, 6)
+    cpu_kernels.place(
+        raw.numpy(), (weights if normed else torch.ones(6, 6)).numpy(), normed, 1e-6, cos.numpy(), sin.numpy(), rows, positions,
+        q.numpy(), keys.numpy(), values.numpy(), 0, 5,
+    )  # fmt: skip
+    qk = F.rms_norm(raw[:, :6], (6,), None, 1e-6) * weights if normed else raw[:, :6]
+    turned = qk * cos[positions][:, None] + qk.roll(3, -1) * sin[positions][:, None]
+    torch.testing.assert_close(q, turned[:, :4])
+    torch.testing.assert_close(keys[rows, positions], turned[:, 4:])
+    torch.testing.assert_close(values[rows, positions], raw[:, 6:])
+    assert keys.any(-1).any(-1).sum() == 5, "nothing else is written"
