@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from spadework.algorithms.credit.credit import CreditRule, credit_rules
-from spadework.algorithms.losses.loss import Loss, losses
+from spadework.algorithms.losses.objective import Objective, build_objective
 from spadework.algorithms.selection.chain import Chain
 from spadework.core.progress import Progress
 from spadework.core.run import Run
@@ -69,8 +69,7 @@ async def train_rl(
                 rubric.score(group, task)
             metrics = _describe(tasks, groups)
             kept, dropped = selection.count(groups)
-            for group in kept:
-                credit(group)
+            credit.assign(kept)
             packs = make_packs([group_samples(group) for group in kept], learner.config.max_tokens_per_pack)
             metrics |= learner.step(packs, loss, temperature=config.sampling.temperature)
             await engine.load(learner.weights, step)
@@ -84,13 +83,13 @@ async def train_rl(
                 save()
 
 
-def _parts(config: RLStage) -> tuple[Rubric, Chain, CreditRule, Loss]:
-    (credit_name, credit_options), (loss_name, loss_options) = *config.credit.items(), *config.loss.items()
+def _parts(config: RLStage) -> tuple[Rubric, Chain, CreditRule, Objective]:
+    [(credit_name, credit_options)] = config.credit.items()
     return (
         Rubric.build(config.rewards, source="rl.rewards"),
         Chain.build(config.selection, source="rl.selection"),
         credit_rules.build(credit_name, credit_options, source="rl.credit"),
-        losses.build(loss_name, loss_options, source="rl.loss"),
+        build_objective(config.loss, "rl.loss"),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from spadework.agents.expert import ExpertConfig
+from spadework.algorithms.losses.objective import build_objective
 from spadework.core.config import Config
 from spadework.engines.engine import SamplingParams
 from spadework.training.learner import LearnerConfig
@@ -71,11 +72,17 @@ class RLStage(Config):
     credit: dict[str, dict[str, Any]] = Field(default={"grpo": {}})
     """One registered credit rule with its options."""
     loss: dict[str, dict[str, Any]] = Field(default={"ppo-clip": {"aggregation": "token-mean"}})
-    """One registered loss with its options."""
+    """One registered surrogate with its options, and any corrections and terms."""
     learner: LearnerConfig = LearnerConfig()
     checkpoint_every: int = Field(default=20, gt=0)
 
-    @field_validator("credit", "loss")
+    @field_validator("loss")
+    @classmethod
+    def _composes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        build_objective(value, "rl.loss")
+        return value
+
+    @field_validator("credit")
     @classmethod
     def _one(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if len(value) != 1:
