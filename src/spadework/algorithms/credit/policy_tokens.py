@@ -5,7 +5,7 @@ time, not on it, so that a long page does not discount a reward. All arrays are 
 """
 
 from collections.abc import Sequence
-from itertools import chain, compress
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +33,15 @@ def place_rewards(trajectory: Trajectory) -> Row:
 
 def read(trajectory: Trajectory, column: str) -> Row:
     """A column of the nodes (`values`, `entropies`, `token_rewards`); zeros for a node in which it is empty."""
-    return np.array(list(chain.from_iterable(_sampled(node, getattr(node, column)) for node in trajectory.generations())), dtype=np.float64)
+    parts = [_sampled(node, getattr(node, column)) for node in trajectory.generations()]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _sampled(node: Node, values: Sequence[float]) -> Sequence[float]:
+def _sampled(node: Node, values: Sequence[float]) -> Row:
     count = node.num_sampled
     if not values:
-        return [0.0] * count
-    return values if count == len(values) else list(compress(values, node.mask))
+        return np.zeros(count)
+    return np.array(values if count == len(values) else list(compress(values, node.mask)), dtype=np.float64)
 
 
 def write(trajectory: Trajectory, row: Row, column: str = "advantages") -> None:
