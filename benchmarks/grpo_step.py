@@ -48,7 +48,7 @@ def our_step(preset: str, size: Step, device: str, dtype: str, layers: int | Non
     """Our side: a function that does one step and returns its seconds."""
     model = new_policy(preset, layers=layers).to(device)
     tokenizer = word_tokenizer(model.config.vocab_size)
-    config = LearnerConfig(optimizer=OptimizerConfig(name="adamw", lr=1e-4), dtype="auto", max_tokens_per_pack=8800)
+    config = LearnerConfig(optimizer=OptimizerConfig(name="adamw", lr=1e-4), dtype="auto", max_tokens_per_pack=4400)
     learner = Learner(model, config, total_steps=1000)
     engine = LocalEngine(model.config, tokenizer, LocalEngineConfig(dtype=dtype, device=device, max_num_seqs=size.tasks * size.samples))
     loop = asyncio.new_event_loop()
@@ -110,7 +110,7 @@ def row(preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", 
             model, tokenizer, prompts, reward, setting, samples=size.samples, completion=size.completion, steps=steps, between=between
         )
 
-    sizes = (16, 32) if device == "cpu" else (32, batch)
+    sizes = (8, 16, 32) if device == "cpu" else (32, batch)
     settings = [TrlSetting(kind, micro) for kind in ("float32", "bfloat16") for micro in sorted({min(number, batch) for number in sizes})]
     tried = {setting: peer(setting, 1, lambda _: None)[0] for setting in settings}
     best = min(settings, key=tried.__getitem__)
