@@ -1,4 +1,4 @@
-"""Group-in-group credit: GiGPO (arXiv 2505.10978, section 4).
+"""Group-in-group credit: GiGPO (arXiv 2505.10978).
 
 A = A_episode + omega * A_step on every token of a turn. The first compares the trajectories of the group. The second compares all turns of
 the group that were taken in the same state: the turn's return sum of gamma^(l - k) r_l over the turns from k on, with turn rewards and, on

@@ -1,4 +1,4 @@
-"""Outcome and turn advantages: MT-GRPO (arXiv 2505.11821, section 4, and its code).
+"""Outcome and turn advantages: MT-GRPO (arXiv 2505.11821, and its code).
 
 The outcome advantage z(R_i) is on every policy token. Tokens of a turn that acts also get alpha * z(r_{i,k}), r the turn's own reward,
 compared with the k-th acting turns of the group's other trajectories. The paper has two turns: the first acts, the second answers and gets

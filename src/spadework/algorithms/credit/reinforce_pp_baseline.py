@@ -1,4 +1,4 @@
-"""REINFORCE++ with a baseline (arXiv 2501.03262, section on the variant with group sampling).
+"""REINFORCE++ with a baseline (arXiv 2501.03262, the variant with group sampling).
 
 A_i = R_i - mean(R of the group), then whitened over the batch: minus its mean and divided by its standard deviation over the policy tokens
 of the step, as verl and OpenRLHF compute it (the paper does not say over what). A batch of many groups makes the divisor nearly independent

@@ -1,4 +1,4 @@
-"""Leave-one-out credit: RLOO (Ahmadian et al., arXiv 2402.14740, eq. 8); Tongyi DeepResearch uses it too (arXiv 2510.24701).
+"""Leave-one-out credit: RLOO (Ahmadian et al., arXiv 2402.14740); Tongyi DeepResearch uses it too (arXiv 2510.24701).
 
 A_i = R_i - mean of the other rewards of the group = (R_i - mean(R)) * G / (G - 1) on every policy token. A baseline that does not contain
 the trajectory's own reward keeps the policy gradient unbiased. Not done here: TRL's optional whitening over the batch, which is

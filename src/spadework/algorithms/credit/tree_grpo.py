@@ -1,4 +1,4 @@
-"""Credit of trees: Tree-GRPO (arXiv 2509.21240, section 3.3).
+"""Credit of trees: Tree-GRPO (arXiv 2509.21240).
 
 A_i = z(R_i within its tree) + z(R_i over all trees of the group) on every policy token of trajectory i. A tree is a trajectory with all
 forks of it and of its forks. The first term compares what went on from a common prefix, a preference between steps; alone it collapsed in

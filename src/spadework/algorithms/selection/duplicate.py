@@ -1,4 +1,4 @@
-"""Fill the slots of groups without a spread with copies of groups that have one: DUPO of WebSailor (arXiv 2507.02592, section 3.3).
+"""Fill the slots of groups without a spread with copies of groups that have one: DUPO of WebSailor (arXiv 2507.02592).
 
 DAPO samples on until the batch is full, which makes agents wait for the slowest new trajectories; this needs no further rollout. Copies are
 drawn at random, each group once before any is drawn again. The batch keeps its size, and a copied group weighs as often as it stands in it.

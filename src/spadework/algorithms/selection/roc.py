@@ -1,4 +1,4 @@
-"""Resample on correct: GRPO-RoC of rStar2-Agent (arXiv 2508.20722, section 3.2), 2G trajectories to G.
+"""Resample on correct: GRPO-RoC of rStar2-Agent (arXiv 2508.20722), 2G trajectories to G.
 
 Half of the negatives is kept uniformly, so that failures stay diverse; half of the positives with probability proportional to 1 / p, so
 that correct trajectories with tool errors or a bad format are not reinforced. p = p_err + p_format: p_err is the share of calls that
