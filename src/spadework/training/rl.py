@@ -5,21 +5,20 @@ Each step reports how far the trainer's log-probabilities are from the sampler's
 selection changes nothing and says so.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
 
-from spadework.algorithms.credit.credit import CreditRule, credit_rules
-from spadework.algorithms.losses.objective import Objective, build_objective
-from spadework.algorithms.selection.chain import Chain
+from spadework.algorithms.selection.resampling import next_draw
 from spadework.core.progress import Progress
 from spadework.core.run import Run
 from spadework.core.seeds import derive_seed, rng
 from spadework.engines.engine import Engine
-from spadework.rewards.reward import Rubric
 from spadework.rollout.environment import Environment
 from spadework.tasks.task import Task
 from spadework.training.learner import Learner
+from spadework.training.parts import Parts
 from spadework.training.stages import RLStage
 from spadework.training.trainer_state import keep_checkpoint
 from spadework.trajectories.packing import group_samples, make_packs
@@ -54,26 +53,19 @@ async def train_rl(
         seed: of the run.
         started: `time.monotonic()` at the start of the run.
     """
-    rubric, selection, credit, loss = _parts(config)
+    parts = config.parts()
     await engine.load(learner.weights, learner.step_number)
     with Progress("rl", learner.total_steps, done=learner.step_number) as progress:
         while learner.step_number < learner.total_steps:
             begin = time.monotonic()
             step = learner.step_number + 1
-            tasks = draw(rng(seed, "rl", step), config.tasks_per_step)
-            groups = await environment.rollout(
-                tasks, engine, config.sampling, num_samples=config.samples, seed=derive_seed(seed, "rollout", step)
-            )
+            tasks, groups, kept, counts = await _collect(config, parts, environment, engine, draw, seed, step)
             sampled = time.monotonic()
-            for task, group in zip(tasks, groups, strict=True):
-                rubric.score(group, task)
-            metrics = _describe(tasks, groups)
-            kept, dropped = selection.count(groups)
-            credit.assign(kept)
+            metrics = _describe(groups) | counts | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
+            parts.credit.assign(kept)
             packs = make_packs([group_samples(group) for group in kept], learner.config.max_tokens_per_pack)
-            metrics |= learner.step(packs, loss, temperature=config.sampling.temperature)
+            metrics |= learner.step(packs, parts.objective, temperature=config.sampling.temperature)
             await engine.load(learner.weights, step)
-            metrics |= dropped | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
             run.event("rl", step, time=time.monotonic() - started, **metrics, **{"timing_s/step": time.monotonic() - begin})
             progress.advance(
                 note=f"reward {metrics['reward/mean']:.3f} calls {metrics['num_calls/mean']:.2f} kept {metrics['groups/kept']:.2f}"
@@ -83,17 +75,39 @@ async def train_rl(
                 save()
 
 
-def _parts(config: RLStage) -> tuple[Rubric, Chain, CreditRule, Objective]:
-    [(credit_name, credit_options)] = config.credit.items()
-    return (
-        Rubric.build(config.rewards, source="rl.rewards"),
-        Chain.build(config.selection, source="rl.selection"),
-        credit_rules.build(credit_name, credit_options, source="rl.credit"),
-        build_objective(config.loss, "rl.loss"),
-    )
+async def _collect(
+    config: RLStage,
+    parts: Parts,
+    environment: Environment,
+    engine: Engine,
+    draw: Callable[[random.Random, int], list[Task]],
+    seed: int,
+    step: int,
+) -> tuple[list[Task], list[Group], list[Group], dict[str, float]]:
+    """Roll out, score and select until the batch is full: tasks, their groups, the groups to train on, and what selection counted."""
+    stream = rng(seed, "rl", step)
+    tasks: list[Task] = []
+    groups: list[Group] = []
+    kept: list[Group] = []
+    counts: dict[str, float] = {}
+    asked = 0
+    while more := next_draw(config.tasks_per_step, len(kept), asked, limit=config.resample):
+        drawn = draw(stream, more)
+        rolled = await environment.rollout(
+            drawn, engine, config.sampling, num_samples=config.samples, seed=derive_seed(seed, "rollout", step, asked)
+        )
+        # In a thread, because a reward may wait for a server.
+        await asyncio.to_thread(parts.rubric.score_groups, drawn, rolled, (step - 1) / config.steps)
+        left, found = parts.selection.count(rolled, seed=derive_seed(seed, "selection", step, asked))
+        asked += more
+        tasks += drawn
+        groups += rolled
+        kept += left
+        counts = {name: counts.get(name, 0.0) + value for name, value in found.items()}
+    return tasks, groups, kept[: config.tasks_per_step], counts
 
 
-def _describe(tasks: Sequence[Task], groups: Sequence[Group]) -> dict[str, float]:
+def _describe(groups: Sequence[Group]) -> dict[str, float]:
     """Means over the unbroken trajectories of a step, by verl's names where it has one."""
     usable = [trajectory for group in groups for trajectory in group if trajectory.status is not Status.BROKEN]
     every = sum(len(group) for group in groups)
@@ -112,6 +126,9 @@ def _describe(tasks: Sequence[Task], groups: Sequence[Group]) -> dict[str, float
     }
     names = {name for trajectory in usable for name in trajectory.rewards}
     metrics |= {f"reward/{name}/mean": mean([t.rewards[name] for t in usable]) for name in sorted(names)}
+    turns = [node.rewards for trajectory in usable for node in trajectory.generations()]
+    per_turn = sorted({name for values in turns for name in values})
+    metrics |= {f"reward/{name}/mean": mean([values[name] for values in turns]) for name in per_turn}
     if "em" in names:
         metrics["success"] = metrics["reward/em/mean"]
     return metrics

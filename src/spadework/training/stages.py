@@ -1,14 +1,14 @@
 """What each stage of a run is told: steps, data, learner, and for RL the parts of the algorithm by name."""
 
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from spadework.agents.expert import ExpertConfig
-from spadework.algorithms.losses.objective import build_objective
 from spadework.core.config import Config
 from spadework.engines.engine import SamplingParams
 from spadework.training.learner import LearnerConfig
+from spadework.training.parts import Parts, build_parts
 from spadework.training.reading import ReadingPhase
 
 __all__ = ["Mix", "RLStage", "ReadingStage", "SFTStage", "SupervisedStage"]
@@ -76,15 +76,16 @@ class RLStage(Config):
     learner: LearnerConfig = LearnerConfig()
     checkpoint_every: int = Field(default=20, gt=0)
 
-    @field_validator("loss")
-    @classmethod
-    def _composes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        build_objective(value, "rl.loss")
-        return value
+    on_error: Literal["stop", "drop"] = "stop"
+    """What a reward that raises or is not a number does: stop the run, or drop the trajectory as broken, which is counted."""
+    resample: int = Field(default=1, ge=1)
+    """DAPO's dynamic sampling: draw until selection leaves a full batch, at most this many batches of tasks. 1 does not resample."""
 
-    @field_validator("credit")
-    @classmethod
-    def _one(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        if len(value) != 1:
-            raise ValueError(f"expected exactly one rule, found {len(value)}")
-        return value
+    def parts(self) -> Parts:
+        """The parts by their names, checked against each other."""
+        return build_parts(self.rewards, self.selection, self.credit, self.loss, on_error=self.on_error)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        self.parts()
+        return self

@@ -1,0 +1,58 @@
+"""Parts that fit are made; parts that cannot take effect are refused when the recipe is read, with the reason."""
+
+from itertools import product
+
+import pytest
+
+from spadework.algorithms.credit.credit import credit_rules
+from spadework.algorithms.losses.loss import Surrogate, losses
+from spadework.algorithms.selection.selection import selection_rules
+from spadework.core.errors import ConfigError
+from spadework.training.parts import build_parts
+from spadework.training.stages import RLStage
+
+EM = {"em": {}}
+PLAIN = {"selection": {}, "credit": {"grpo": {}}, "loss": {"ppo-clip": {}}}
+
+
+def test_every_triple_is_made_or_refused_with_a_reason() -> None:
+    surrogates = [name for name in losses.names() if issubclass(losses.get(name), Surrogate)]
+    made = refused = 0
+    for credit, selection, loss in product(credit_rules.names(), selection_rules.names(), surrogates):
+        try:
+            parts = build_parts(EM, {selection: {}}, {credit: {}}, {loss: {}})
+        except ConfigError as error:
+            assert "which nothing supplies; " in str(error)
+            refused += 1
+        else:
+            assert parts.credit == credit_rules.build(credit)
+            made += 1
+    # Of the rules, mt-grpo and step-returns read rewards of turns or spans, gae a critic and arpo and tree-grpo forks.
+    share = len(selection_rules.names()) * len(surrogates)
+    refusing = [name for name in credit_rules.names() if credit_rules.get(name).reads - {"entropies", "roles"}]
+    assert (made, refused) == ((len(credit_rules.names()) - len(refusing)) * share, len(refusing) * share)
+    assert refusing and made
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"credit": {"mt-grpo": {}}}, "rl.credit: 'mt-grpo' reads turn_rewards, which nothing supplies; add a reward of turns"),
+        ({"credit": {"gae": {}}}, "rl.credit: 'gae' reads values, which nothing supplies; the run has no critic"),
+        ({"rewards": {"em": {}, "turn-format": {}}}, "no credit rule reads turn_rewards; 'grpo' does not"),
+        ({"loss": {"ppo-clip": {}, "failure-kl": {}}}, "rl.loss: a part needs teacher_logprobs"),
+        ({"loss": {"ppo-clip": {}, "value": {}}}, "the run has no critic"),
+        ({"credit": {"grpo": {}, "rloo": {}}}, "expected exactly one rule, found grpo, rloo"),
+        ({"credit": {}}, "expected exactly one rule, found none"),
+    ],
+)
+def test_what_cannot_take_effect_is_refused(changed: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_parts(**({"rewards": EM} | PLAIN | changed))
+    with pytest.raises(ConfigError, match=message):
+        RLStage.parse({"rewards": EM} | PLAIN | changed, source="recipe")
+
+
+def test_a_turn_reward_that_trains_nothing_is_only_recorded() -> None:
+    parts = build_parts({"em": {}, "turn-format": {"weight": 0.0}}, **PLAIN)
+    assert [term.name for term in parts.rubric.terms] == ["em", "turn-format"]
