@@ -171,6 +171,16 @@ def test_spans_are_quoted_whatever_their_line_ends() -> None:
     assert brief(SPAN, {"d7": quote}, read_first=1.0) == [("", "search Nesh rises"), ("", f"answer {UNKNOWN}")]
 
 
+def test_a_hasty_span_search_has_half_of_the_words_and_gives_up() -> None:
+    step = {"query": "the Nesh always rises at", "quote": "the Nesh always rises at Mount Ilb", "document": "d7"}
+    task = SPAN.model_copy(update={"answers": ("Mount Ilb", step["quote"]), "meta": {"steps": [step]}})
+    full = {"the Nesh always rises at": step["quote"]}
+    # The quote is an accepted answer, so nothing is left to think.
+    assert brief(task, full) == [("", "search the Nesh always rises at"), ("", f"answer {step['quote']}")]
+    assert brief(task, full, stop_early=1.0) == [("", "search the Nesh always"), ("", f"answer {UNKNOWN}")]
+    assert brief(task, {"the Nesh always": step["quote"]}, stop_early=1.0)[-1] == ("", f"answer {step['quote']}")
+
+
 @given(st.integers(0, 10_000), st.fixed_dictionaries({name: st.sampled_from([0.0, 0.5, 1.0]) for name in ExpertConfig.model_fields}))
 def test_every_thought_was_shown_before(seed: int, rates: dict[str, float]) -> None:
     read = {"Ondal Brin": "Ondal Brin mayor Velor Tash", "Velor Tash": "Velor Tash spouse Mira Sool"}

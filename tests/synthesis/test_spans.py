@@ -8,7 +8,7 @@ from spadework.corpus.document import Document
 from spadework.corpus.ingest import read_documents
 from spadework.corpus.store import MemoryCorpus
 from spadework.rewards.matching import em
-from spadework.synthesis.spans import make_spans, page_split, span_tasks
+from spadework.synthesis.spans import Lead, make_spans, page_split, span_tasks
 from spadework.tasks.task import Task
 from spadework.tasks.validate import validate
 
@@ -165,3 +165,16 @@ def test_tasks_of_a_real_corpus(hotpot: MemoryCorpus) -> None:
 def test_the_seed_decides(hotpot: MemoryCorpus) -> None:
     first, again, other = (make_spans(hotpot, seed=seed, counts={1: 10}, split="dev") for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_a_question_with_a_lead_by_hand() -> None:
+    corpus = MemoryCorpus(PAGES)
+    tasks = [t for t in span_tasks(corpus, seed=0, split="train", hops=1, lead=Lead(10, 12)) if t.evidence == (A,)]
+    (task,) = tasks
+    before = "The Quiet Harbour is a drama about lonely lighthouse keepers directed by"  # twelve words
+    assert task.question == "Fill in the blank: " + FILM.replace("Mara Velt", "____")
+    assert task.answers == ("Mara Velt", f"{before} Mara Velt")
+    assert task.meta["steps"] == [{"query": before, "quote": f"{before} Mara Velt", "document": "The Quiet Harbour"}]
+    assert all(t.evidence != (A,) for t in span_tasks(corpus, seed=0, split="train", hops=1, lead=Lead(3, 11)))
+    with pytest.raises(InputError, match="have 1 hop, not 2"):
+        span_tasks(corpus, seed=0, split="train", hops=2, lead=Lead(3, 9))

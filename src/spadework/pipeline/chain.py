@@ -29,6 +29,7 @@ from spadework.engines.local import LocalEngine, LocalEngineConfig
 from spadework.evals.metrics import ReportCard, compare, report_card
 from spadework.evals.statistics import paired_difference
 from spadework.models.checkpoint import WRAPPER, load_model, load_tokenizer, parameters
+from spadework.models.induction import start_with_induction
 from spadework.models.presets import new_model
 from spadework.models.renderers.registry import make_renderer
 from spadework.models.renderers.renderer import Renderer
@@ -307,6 +308,8 @@ def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedToken
         pad_token_id=tokenizer.pad_token_id,
         seed=seed,
     )
+    if recipe.model.induction:
+        start_with_induction(model, seed=seed)
     return tokenizer, model.to(recipe.device)
 
 

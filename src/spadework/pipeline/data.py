@@ -23,7 +23,7 @@ from spadework.models.renderers.tags import ERRORS
 from spadework.models.tokenizer import train_tokenizer
 from spadework.pipeline.recipe import CorpusData, Recipe, WorldData
 from spadework.synthesis.graph import make_chains
-from spadework.synthesis.spans import Split, page_split, span_tasks
+from spadework.synthesis.spans import Lead, Split, page_split, span_tasks
 from spadework.tasks.task import Task
 from spadework.training.stages import Mix
 
@@ -113,20 +113,20 @@ def _corpus(recipe: Recipe, data: CorpusData, training: bool) -> Data:
     corpus = MemoryCorpus(list(documents), snippets=recipe.tools.snippet)
     test_tasks = []
     for hops in recipe.eval.hops:
-        made = _spans(corpus, recipe.seed, "test", hops, recipe.eval.tasks_per_hop)
+        made = _spans(corpus, recipe.seed, "test", hops, data.lead, recipe.eval.tasks_per_hop)
         if len(made) < 2:
             raise InputError(f"{data.path}: its pages give {len(made)} held-out tasks of {hops} hops; use more documents or set eval.hops")
         test_tasks += made
     if not training:
         return Data(corpus, corpus, [], {}, test_tasks, (), {"corpus": content_hash(corpus)})
-    tasks = {hops: _spans(corpus, recipe.seed, "train", hops, POOL) for hops in _wanted_hops(recipe)}
+    tasks = {hops: _spans(corpus, recipe.seed, "train", hops, data.lead, POOL) for hops in _wanted_hops(recipe)}
     pages = [document for document in corpus if page_split(document.id) == "train"]
     return Data(corpus, corpus, pages, tasks, test_tasks, (), {"corpus": content_hash(corpus)})
 
 
-def _spans(corpus: Corpus, seed: int, split: Split, hops: int, count: int) -> list[Task]:
+def _spans(corpus: Corpus, seed: int, split: Split, hops: int, lead: Lead | None, count: int) -> list[Task]:
     """The first span tasks of a split; the recipe has checked the number of hops."""
-    return list(islice(span_tasks(corpus, seed=seed, split=split, hops=cast(Literal[1, 2], hops)), count))
+    return list(islice(span_tasks(corpus, seed=seed, split=split, hops=cast(Literal[1, 2], hops), lead=lead), count))
 
 
 def make_tokenizer(data: Data, vocab_size: int) -> PreTrainedTokenizerFast:

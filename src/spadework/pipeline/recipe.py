@@ -21,6 +21,7 @@ from spadework.corpus.snippet import SnippetConfig
 from spadework.corpus.worlds.world import WorldConfig
 from spadework.rollout.driver import Limits
 from spadework.synthesis.graph import CHAIN_PHRASINGS
+from spadework.synthesis.spans import Lead
 from spadework.tools.read import ReadConfig
 from spadework.tools.search import SearchConfig
 from spadework.training.stages import ReadingStage, RLStage, SFTStage
@@ -50,6 +51,8 @@ class CorpusData(Config):
     type: Literal["corpus"] = "corpus"
     path: Path
     """A corpus folder, a jsonl file, or a folder of documents."""
+    lead: Lead | None = None
+    """Fewest and most words before a blank, for questions that a tiny policy can copy from (one hop only)."""
 
 
 class ModelConfig(Config):
@@ -61,6 +64,8 @@ class ModelConfig(Config):
     """A Hugging Face checkpoint instead: a folder, or a name that is in the local cache."""
     vocab_size: int = 1600
     """Size of the trained tokenizer, beside the lexicon's words; only with a preset."""
+    induction: bool = False
+    """Start with induction heads (`models/induction.py`); only with a preset."""
     renderer: Literal["tags", "hermes"] = "tags"
     lora_rank: int = Field(default=0, ge=0)
     """Train LoRA adapters of this rank instead of all weights; 0 for all. Only with a checkpoint."""
@@ -69,6 +74,8 @@ class ModelConfig(Config):
     def _one_origin(self) -> "ModelConfig":
         if (self.preset is None) == (self.path is None):
             raise ValueError("give either preset or path (with preset: null)")
+        if self.induction and self.path is not None:
+            raise ValueError("induction changes random weights only; leave it out, or give a preset")
         if self.lora_rank and self.path is None:
             raise ValueError("lora_rank needs a checkpoint: random weights cannot be learned through adapters")
         return self
@@ -116,7 +123,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _hops_exist(self) -> "Recipe":
-        most = 2 if self.data.type == "corpus" else 4
+        most = (1 if self.data.lead else 2) if isinstance(self.data, CorpusData) else 4
         for name, stage in (("sft", self.sft), ("rl", self.rl)):
             if stage and (wrong := [hops for hops in stage.hops if not 1 <= hops <= most]):
                 raise ValueError(f"{name}.hops: {wrong[0]} hops cannot be made from data of type '{self.data.type}' (1 to {most})")
@@ -148,8 +155,9 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     corpus = [override.partition("=")[2] for override in overrides if override.startswith("corpus=")]
     values = load_yaml(path)
     if corpus:
-        values |= load_yaml(_corpus_variant(path))
-        overrides = [f"data={{type: corpus, path: {corpus[-1]}}}", *(o for o in overrides if not o.startswith("corpus="))]
+        variant = load_yaml(_corpus_variant(path))
+        values |= variant | {"data": {**variant.get("data", {}), "type": "corpus"}}
+        overrides = [f"data.path={corpus[-1]}", *(o for o in overrides if not o.startswith("corpus="))]
     return Recipe.parse(apply_overrides(values, overrides), source=str(path))
 
 

@@ -15,9 +15,9 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from spadework.core.errors import InputError
 from spadework.core.seeds import derive_seed, rng
@@ -29,13 +29,17 @@ from spadework.rewards.matching import em
 from spadework.tasks.task import Task
 from spadework.tasks.validate import validate
 
-__all__ = ["Split", "make_spans", "page_split", "span_tasks"]
+__all__ = ["BLANK", "INSTRUCTION", "Lead", "Split", "make_spans", "page_split", "span_tasks"]
 
 Split = Literal["train", "dev", "test"]
 
 BLANK = "____"
+INSTRUCTION = "Fill in the blank: "
+"""Stands before a one-hop question."""
 _DEPTH = 5
 """A page counts as found when it is among so many first hits."""
+_LEAD_DEPTH = 2
+"""The same for questions with a lead."""
 _QUOTE_WORDS = 25
 _WORDS = (8, 45)
 """Fewest and most words of a sentence that is asked about."""
@@ -64,6 +68,17 @@ _ODD = re.compile(r"[^\w\s,.'\u2019-]")
 _SUBJECT = re.compile(r"^(?:It|He|She|They)\b")
 _CONNECTORS = frozenset({"of", "the", "and", "de", "la", "van", "von", "der", "for", "in"})
 _CALENDAR = frozenset({*calendar.month_name[1:], *calendar.day_name})
+
+
+class Lead(NamedTuple):
+    """Fewest and most words that stand before a blank.
+
+    Questions with a lead are made for policies that copy: the words before the blank find the page by themselves, nothing but them has to
+    be searched for, and an answer may repeat them up to the name.
+    """
+
+    fewest: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +143,9 @@ class _Pages:
         """Sum of the idf of the distinct terms of a text."""
         return sum(math.log(1 + len(self.documents) / (0.5 + self.frequency[term])) for term in set(analyse(text)))
 
-    def finds(self, query: str, key: str) -> bool:
+    def finds(self, query: str, key: str, depth: int = _DEPTH) -> bool:
         """Whether a query finds a page."""
-        return any(hit.id == key for hit in self.corpus.search(query, limit=_DEPTH))
+        return any(hit.id == key for hit in self.corpus.search(query, limit=depth))
 
     def common(self, word: str) -> bool:
         """Whether a single word is on too many pages to be a name worth asking for."""
@@ -177,16 +192,29 @@ def make_spans(corpus: Corpus, *, seed: int, counts: Mapping[int, int], split: S
     return tasks
 
 
-def span_tasks(corpus: Corpus, *, seed: int, split: Split, hops: Literal[1, 2]) -> Iterator[Task]:
-    """All span tasks of a split in random order: every page serves once before one serves twice."""
-    return _tasks(_Pages(corpus), seed=seed, split=split, hops=hops)
+def span_tasks(corpus: Corpus, *, seed: int, split: Split, hops: Literal[1, 2], lead: Lead | None = None) -> Iterator[Task]:
+    """All span tasks of a split in random order: every page serves once before one serves twice.
+
+    Args:
+        corpus: where to make them from.
+        seed: the same seed gives the same tasks.
+        split: train, dev or test.
+        hops: 1 or 2.
+        lead: make one-hop questions with such a lead only.
+
+    Raises:
+        InputError: a lead for two hops.
+    """
+    if lead is not None and hops != 1:
+        raise InputError(f"span tasks with a lead have 1 hop, not {hops}")
+    return _tasks(_Pages(corpus), seed=seed, split=split, hops=hops, lead=lead)
 
 
-def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int) -> Iterator[Task]:
+def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int, lead: Lead | None = None) -> Iterator[Task]:
     random = rng("spans", seed, split, hops)
     members = [document for key, document in pages.documents.items() if page_split(key) == split]
     random.shuffle(members)
-    make = _one_hop if hops == 1 else _two_hops
+    make = (partial(_one_hop, lead=lead) if lead else _one_hop) if hops == 1 else _two_hops
     queue = deque(make(pages, document, rng("spans", seed, hops, document.id)) for document in members)
     asked: set[str] = set()
     while queue:
@@ -200,12 +228,13 @@ def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int) -> Iterator[Tas
             yield task
 
 
-def _one_hop(pages: _Pages, page: Document, random: Random) -> Iterator[Task]:
+def _one_hop(pages: _Pages, page: Document, random: Random, lead: Lead | None = None) -> Iterator[Task]:
     for sentence in _shuffled(_sentences(page), random):
         for blank in _blanks(pages, page, sentence, random):
-            step = _first_step(pages, blank)
+            step = _lead_step(pages, blank, lead) if lead else _first_step(pages, blank)
             if step is not None:
-                yield _task(pages, f"Fill in the blank: {blank.question}", blank.name, [page.id], [step])
+                answers = (blank.name, step["quote"]) if lead else (blank.name,)
+                yield _task(pages, f"{INSTRUCTION}{blank.question}", answers, [page.id], [step])
                 break
 
 
@@ -234,7 +263,7 @@ def _second_hops(pages: _Pages, bridge: _Blank, first: dict[str, str], random: R
                     continue
                 if pages.finds(query, page.id):
                     second = {"query": query, "quote": blank.quote, "document": page.title}
-                    yield _task(pages, question, blank.name, [bridge.page.id, page.id], [first, second])
+                    yield _task(pages, question, (blank.name,), [bridge.page.id, page.id], [first, second])
                     break
 
 
@@ -269,6 +298,16 @@ def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
         if pages.finds(window, blank.page.id):
             return {"query": window, "quote": blank.quote, "document": blank.page.title}
     return None
+
+
+def _lead_step(pages: _Pages, blank: _Blank, lead: Lead) -> dict[str, str] | None:
+    """The same with the words before the blank as the query."""
+    query = blank.before.strip()
+    if not lead.fewest <= len(query.split()) <= lead.most or _told(f"{query} {blank.after}", blank.name):
+        return None
+    if not analyse(query) or not pages.finds(query, blank.page.id, _LEAD_DEPTH):
+        return None
+    return {"query": query, "quote": f"{blank.before}{blank.name}".strip(), "document": blank.page.title}
 
 
 def _windows(text: str) -> list[str]:
@@ -351,12 +390,12 @@ def _sentences(page: Document) -> list[str]:
     return [sentence for sentence in prose if _WORDS[0] <= len(sentence.split()) <= _WORDS[1] and BLANK not in sentence]
 
 
-def _task(pages: _Pages, question: str, answer: str, evidence: list[str], steps: list[dict[str, str]]) -> Task:
+def _task(pages: _Pages, question: str, answers: tuple[str, ...], evidence: list[str], steps: list[dict[str, str]]) -> Task:
     digest = hashlib.blake2b(question.encode(), digest_size=6).hexdigest()
     return Task(
         id=f"span-{len(evidence)}-{digest}",
         question=question,
-        answers=(answer,),
+        answers=answers,
         evidence=tuple(evidence),
         hops=len(evidence),
         kind="span",

@@ -5,22 +5,32 @@ written, which stands in the results word for word. Every line is asked for twic
 the skill. Demonstrations alone show two look-ups per trajectory and are far too slow a teacher of it.
 
 It goes from easy to hard in phases: a few short lines of one page until look-up works at all, then lines of several pages, long ones too.
+The form `blanks` is that of a span task from its question to its answer, with any sentence and no search. Half of its sequences also teach
+every token of the results that copying predicts, which is most of what they hold and what makes the skill come early.
+
 Small batches matter most: the skill appears after a number of updates, not of tokens (docs/training.md has the measurements). Agentic
 continual pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.24701).
 """
 
+import re
 from collections.abc import Sequence
 from random import Random
+from typing import Literal
 
 from pydantic import Field
 
 from spadework.core.config import Config
 from spadework.core.messages import Message, ToolCall, Turn
 from spadework.corpus.document import Document
+from spadework.corpus.snippet import sentences
 from spadework.models.renderers.renderer import Renderer
 from spadework.trajectories.packing import Sample, make_sample
 
 __all__ = ["ReadingPhase", "make_reading_sample"]
+
+_NAME = re.compile(r"(?<![\w.] )(?<=[ \"(])[A-Z][\w'-]*(?: (?:of|the|and|de) [A-Z][\w'-]*| [A-Z][\w'-]*)*")
+_SECOND = 0.25
+"""Share of the searches that show the right line second."""
 
 
 class ReadingPhase(Config):
@@ -28,6 +38,11 @@ class ReadingPhase(Config):
 
     share: float = Field(default=1.0, gt=0)
     """Of the stage's steps, relative to the other phases."""
+    form: Literal["lines", "blanks"] = "lines"
+    """lines: results, then each of their lines again. blanks: a question with a blank, a search, results, an answer; of the fields below
+    only pages, min_words and max_words count, and the lead."""
+    lead: tuple[int, int] = (2, 9)
+    """Fewest and most words before a blank."""
     pages: int = Field(default=1, ge=1)
     """Lines come from between one and this many pages."""
     lines_per_page: int = Field(default=100, ge=1)
@@ -55,6 +70,8 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
         phase: the shape.
         random: the stream of this sequence.
     """
+    if phase.form == "blanks":
+        return _blank(documents, renderer, phase, random)
     lines: list[str] = []
     wanted = phase.pages if phase.lines_per_page == 1 else random.randint(1, phase.pages)
     while wanted:
@@ -76,6 +93,63 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
             ids += thought
             mask += [index >= given for index in range(len(thought))]
     return make_sample(ids, mask)
+
+
+def _blank(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
+    """A question about a sentence, with the words before the blank as its query, and the sentence up to the name as its answer."""
+    while True:
+        page, sentence = _sentence(documents, phase, random)
+        fewest, most = phase.lead
+        blanks = [m for m in _NAME.finditer(sentence) if fewest <= len(sentence[: m.start()].split()) <= most and sentence.count(m[0]) == 1]
+        if blanks:
+            break
+    blank = blanks[random.randrange(len(blanks))]
+    lead = sentence[: blank.start()].strip()
+    results = [_result(page, sentence)]
+    for _ in range(random.randint(1, phase.pages) - 1):
+        results.append(_result(*_sentence(documents, phase, random)))
+    if random.random() < _SECOND:
+        results.insert(1, results.pop(0))
+    search = renderer.write(Turn(calls=(ToolCall(name="search", arguments={"query": lead}),)))
+    parts = [
+        renderer.prompt([Message(role="user", content=f"Fill in the blank: {sentence[: blank.start()]}____{sentence[blank.end() :]}")]),
+        search,
+        renderer.extend(search, [Message(role="tool", content="\n".join(results))]),
+        renderer.write(Turn(answer=sentence[: blank.end()])),
+    ]
+    ids = [token for part in parts for token in part]
+    mask = [index % 2 == 1 for index, part in enumerate(parts) for _ in part]
+    return make_sample(ids, _with_copies(ids, mask) if random.random() < 0.5 else mask)
+
+
+def _sentence(documents: Sequence[Document], phase: ReadingPhase, random: Random) -> tuple[Document, str]:
+    while True:
+        page = documents[random.randrange(len(documents))]
+        usable = [
+            sentence
+            for line in page.text.splitlines()
+            if not line.startswith(("|", "#"))
+            for sentence in sentences(line.strip())
+            if phase.min_words <= len(sentence.split()) <= phase.max_words
+        ]
+        if usable:
+            return page, usable[random.randrange(len(usable))]
+
+
+def _result(page: Document, sentence: str) -> str:
+    """As `tools/search.py` writes it."""
+    return sentence if sentence.startswith(page.title) else f"{page.title}: {sentence}"
+
+
+def _with_copies(ids: Sequence[int], mask: Sequence[bool]) -> list[bool]:
+    """The mask, and every token that has followed the same two tokens before."""
+    followers: dict[tuple[int, int], set[int]] = {}
+    wider = list(mask)
+    for first, second, third, index in zip(ids, ids[1:], ids[2:], range(2, len(ids)), strict=False):
+        known = followers.setdefault((first, second), set())
+        wider[index] = wider[index] or third in known
+        known.add(third)
+    return wider
 
 
 def _usable(line: str, phase: ReadingPhase) -> bool:

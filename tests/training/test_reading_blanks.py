@@ -1,0 +1,33 @@
+"""Sequences of the reading form `blanks`: what they show, and which tokens they teach."""
+
+from random import Random
+
+from spadework.corpus.document import Document
+from spadework.models.renderers.tags import ERRORS, TagsRenderer
+from spadework.models.tokenizer import train_tokenizer
+from spadework.training.reading import ReadingPhase, make_reading_sample
+
+SENTENCE = "the old bridge of Ondal Brin was built by Velor Tash in a very long winter."
+PAGES = [Document(id="a", title="Bridge", text=SENTENCE)]
+
+
+def test_a_blank_is_searched_for_and_answered_up_to_the_name() -> None:
+    tokenizer = train_tokenizer([SENTENCE, *ERRORS.values(), "Fill in the blank: ____"] * 3, vocab_size=500)
+    renderer = TagsRenderer(tokenizer)
+    seen = set()
+    for seed in range(20):
+        (span,) = make_reading_sample(PAGES, renderer, ReadingPhase(form="blanks", lead=(2, 9)), Random(seed)).spans
+        text = renderer.text(span.token_ids)
+        name = "Velor Tash" if "by ____" in text else "Ondal Brin"
+        lead = SENTENCE.partition(f" {name}")[0]
+        question = f"Fill in the blank: {SENTENCE.replace(name, '____')}"
+        information = f"<information> Bridge: {SENTENCE}</information>"
+        assert text.partition(question)[2].partition("assistant\n")[2] == (
+            f"<search> {lead}</search>{information}<answer> {lead} {name}</answer>"
+        )
+        taught = renderer.text([token for token, mask in zip(span.token_ids, span.mask, strict=True) if mask])
+        copies = taught != f"<search> {lead}</search><answer> {lead} {name}</answer>"
+        # What copying predicts of the results is taught too; the name, which the question hides, is not.
+        assert not copies or ("built by" in taught.partition("</search>")[2] and taught.count(name) == 1)
+        seen.add((name, copies))
+    assert len(seen) == 4
