@@ -1,6 +1,7 @@
 """The learner: how tokens are packed changes nothing, mismatches are seen, and it learns."""
 
 import copy
+import math
 import random
 from collections.abc import Callable
 
@@ -100,6 +101,7 @@ def test_on_policy_the_clipped_surrogate_is_the_policy_gradient(make_model: Make
 
 
 def test_a_positive_advantage_makes_a_sample_likelier_and_a_negative_one_less_likely(make_model: Make) -> None:
+    counts = {"num_tokens": 10**6, "num_sequences": 1, "num_observations": 0}
     made = group()
     for sign, trajectory in zip((1, 1, -1, -1), made, strict=True):
         trajectory.set_advantage(float(sign))
@@ -111,7 +113,7 @@ def test_a_positive_advantage_makes_a_sample_likelier_and_a_negative_one_less_li
         for trajectory in made:
             [pack] = make_packs(flat(Group("t", [trajectory])), 1000)
             with torch.no_grad():
-                found.append(float(learner._inputs(pack, 10**6, 1, 1.0).logprobs.mean()))
+                found.append(float(learner._inputs(pack, counts, frozenset(), 1.0).logprobs.mean()))
         return found
 
     before = scores()
@@ -203,3 +205,50 @@ def test_compute_types() -> None:
     assert compute_dtype("float32") == torch.float32 and compute_dtype("bfloat16") == torch.bfloat16
     assert compute_dtype("auto", "cuda") == torch.bfloat16
     assert compute_dtype("auto") in (torch.float32, torch.bfloat16)
+
+
+class _Wants:
+    """A loss that records what it is given."""
+
+    def __init__(self, *needs: str) -> None:
+        self.needs = frozenset(needs)
+        self.seen: list[LossInputs] = []
+
+    def __call__(self, inputs: LossInputs) -> LossOutput:
+        self.seen.append(inputs)
+        return LossOutput(inputs.logprobs.sum() * 0)
+
+
+def test_an_objective_is_given_the_columns_that_it_needs(make_model: Make) -> None:
+    made = group()
+    for number, trajectory in enumerate(made):
+        trajectory.reward = float(number)
+        for node in trajectory.generations():
+            node.entropies = [0.5] * len(node.token_ids)
+    packs = make_packs([group_samples(made)], 10_000)
+    model = make_model()
+    reference = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    learner = Learner(model, EXACT, total_steps=2, reference=reference)
+    wants = _Wants("rewards", "observations", "entropy", "entropy_history", "reference_logprobs")
+    learner.step(packs, wants)
+    [inputs] = wants.seen
+    assert inputs.rewards is not None and inputs.observations is not None and inputs.entropy is not None
+    assert inputs.rewards.unique().tolist() == [0.0, 1.0, 2.0, 3.0]
+    # One observation of three tokens stands before the last turn of each; the one after it is cut off.
+    assert len(inputs.observations) == inputs.num_observations == 12
+    assert inputs.observations.requires_grad and inputs.entropy.requires_grad
+    assert 0 < inputs.entropy.detach().min() <= inputs.entropy.detach().max() <= math.log(60)
+    assert inputs.entropy_history == pytest.approx(0.5)
+    torch.testing.assert_close(inputs.reference_logprobs, inputs.logprobs.detach())
+
+    # After an update the policy has moved and the reference has not.
+    learner.step(packs, PPOClip())
+    learner.step(packs, wants)
+    assert not torch.allclose(wants.seen[1].reference_logprobs, wants.seen[1].logprobs.detach())
+    torch.testing.assert_close(wants.seen[1].reference_logprobs, inputs.reference_logprobs)
+
+    plain = _Wants()
+    learner.step(packs, plain)
+    assert plain.seen[0].reference_logprobs is plain.seen[0].entropy is plain.seen[0].observations is None
+    with pytest.raises(ValueError, match="made without a reference"):
+        Learner(make_model(), EXACT, total_steps=1).step(packs, _Wants("reference_logprobs"))

@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, without ever holding the logits of a large pack.
+"""Log-probabilities of given tokens, and entropies, without ever holding the logits of a large pack.
 
 Only the positions that predict a target go through the output matrix, in slices of rows, on a CPU such as stay in the cache. What the
 backward pass needs of a slice are the exponentials of its logits. While they are few (`KEPT_ELEMENTS`) they are kept, which saves one of
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from spadework.models.blocks import add_product, right
 from spadework.models.decoder import DecoderWeights
 
-__all__ = ["token_logprobs"]
+__all__ = ["token_entropies", "token_logprobs"]
 
 KEPT_ELEMENTS = 1 << 26
 """Exponentials kept for the backward pass: 256 MB in float32."""
@@ -71,6 +71,34 @@ class _LabelLogprobs(torch.autograd.Function):
         return d_hidden, d_head, None, None, None, None
 
 
+class _Entropies(torch.autograd.Function):
+    """H = log Z - sum of p * logit, so that d H / d logit = -p * (log p + H). Slices are computed again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_MD: Tensor, head_VD: Tensor, temperature: float, num_rows: int) -> Tensor:
+        entropies = hidden_MD.new_empty(len(hidden_MD), dtype=torch.float32)
+        for rows in _rows(len(hidden_MD), num_rows):
+            logprobs = _logits(hidden_MD[rows], head_VD.t(), temperature).log_softmax(1)
+            entropies[rows] = -(logprobs.exp() * logprobs).sum(1)
+        ctx.save_for_backward(hidden_MD, head_VD, entropies)
+        ctx.temperature, ctx.num_rows = temperature, num_rows
+        return entropies
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_MD, head_VD, entropies = ctx.saved_tensors
+        d_hidden = torch.empty_like(hidden_MD)
+        d_head = torch.zeros_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        for rows in _rows(len(hidden_MD), ctx.num_rows):
+            logprobs = _logits(hidden_MD[rows], head_VD.t(), ctx.temperature).log_softmax(1)
+            slope = logprobs.exp().mul_(logprobs.add_(entropies[rows, None])).mul_(-grad_M[rows, None] / ctx.temperature)
+            slope = slope.to(hidden_MD.dtype)
+            torch.mm(slope, head_VD, out=d_hidden[rows])
+            add_product(d_head, slope.t(), hidden_MD[rows])
+        return d_hidden, None if d_head is None else d_head.to(head_VD.dtype), None, None
+
+
 def _rows(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
@@ -92,6 +120,16 @@ def token_logprobs(
         temperature: divides the logits, as the sampler did; 0 counts as 1.
         chunk_elements: at most about this many logits at once; by default what suits the device.
     """
+    num_rows = _num_rows(weights, hidden_MD, chunk_elements)
+    return _LabelLogprobs.apply(hidden_MD, weights.head, labels_M, temperature or 1.0, num_rows)
+
+
+def token_entropies(weights: DecoderWeights, hidden_MD: Tensor, *, temperature: float = 1.0, chunk_elements: int | None = None) -> Tensor:
+    """Entropy [M] of the next-token distribution in nats, float32, differentiable. Arguments as for `token_logprobs`."""
+    return _Entropies.apply(hidden_MD, weights.head, temperature or 1.0, _num_rows(weights, hidden_MD, chunk_elements))
+
+
+def _num_rows(weights: DecoderWeights, hidden_MD: Tensor, chunk_elements: int | None) -> int:
     if chunk_elements is None:
         chunk_elements = max(1 << 18, 128 * len(weights.head)) if hidden_MD.device.type == "cpu" else 1 << 27
-    return _LabelLogprobs.apply(hidden_MD, weights.head, labels_M, temperature or 1.0, max(1, chunk_elements // len(weights.head)))
+    return max(1, chunk_elements // len(weights.head))

@@ -121,12 +121,14 @@ class _Pipeline:
             raise InputError(f"{self.run.path}: stage '{stage}' is done but its checkpoint is gone; start a new run with another --out")
         _copy_weights(load_model(checkpoints[-1][1]), self.model)
 
-    def _learner(self, stage: str, config: LearnerConfig, steps: int) -> Learner:
+    def _learner(self, stage: str, config: LearnerConfig, steps: int, *, keep_reference: bool = False) -> Learner:
         """A learner at the start of a stage, or where an earlier process left it."""
         checkpoints = self.run.checkpoints(stage)
+        # What the stage starts from, which a resume must not take from the checkpoint.
+        reference = {name: tensor.detach().clone() for name, tensor in parameters(self.model).items()} if keep_reference else None
         if checkpoints:
             _copy_weights(load_model(checkpoints[-1][1]), self.model)
-        learner = Learner(self.model, config, total_steps=steps)
+        learner = Learner(self.model, config, total_steps=steps, reference=reference)
         if checkpoints:
             load_trainer_state(checkpoints[-1][1], self.model, learner)
         self.run.rewind(stage, learner.step_number)
@@ -177,7 +179,8 @@ class _Pipeline:
     async def _rl(self) -> None:
         config = self.recipe.rl
         assert config is not None
-        learner = self._learner("rl", config.learner, config.steps)
+        needs = config.parts().objective.needs
+        learner = self._learner("rl", config.learner, config.steps, keep_reference="reference_logprobs" in needs)
         await train_rl(
             config,
             learner,

@@ -17,8 +17,8 @@ from spadework.algorithms.losses.loss import LossInputs, LossOutput
 from spadework.core.config import Config
 from spadework.models.attention import PackedAttention
 from spadework.models.checkpoint import parameters
-from spadework.models.decoder import Rotary, fuse, hidden_states
-from spadework.models.logprobs import token_logprobs
+from spadework.models.decoder import DecoderWeights, Rotary, fuse, hidden_states
+from spadework.models.logprobs import token_entropies, token_logprobs
 from spadework.training.optimizer import Optimizer, OptimizerConfig
 from spadework.trajectories.packing import Pack
 
@@ -52,8 +52,17 @@ class LearnerConfig(Config):
 class Learner:
     """Updates a model in place."""
 
-    def __init__(self, model: PreTrainedModel, config: LearnerConfig, *, total_steps: int) -> None:
-        """Prepare the optimiser of one stage."""
+    def __init__(
+        self, model: PreTrainedModel, config: LearnerConfig, *, total_steps: int, reference: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Prepare the optimiser of one stage.
+
+        Args:
+            model: is updated in place.
+            config: how.
+            total_steps: of the stage.
+            reference: parameters of the frozen policy that an objective may measure the KL to.
+        """
         self.model = model
         self.config = config
         self.step_number = 0
@@ -62,6 +71,9 @@ class Learner:
         self._device = next(model.parameters()).device
         self._dtype = compute_dtype(config.dtype, self._device.type)
         self._rotary = Rotary(model.config, self._device, self._dtype)
+        self._reference = reference
+        self._entropies = (0.0, 0)
+        """Sum over the steps of the mean entropy of sampled tokens, and number of steps."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -74,20 +86,26 @@ class Learner:
 
         Args:
             packs: the micro-batches of the step.
-            loss: called once per pack.
+            loss: called once per pack. Its `needs`, if it has any, name the optional columns of `LossInputs` to supply.
             temperature: at which the tokens were sampled.
 
         Returns:
             Metrics by verl's names, summed over the packs.
         """
-        num_tokens = sum(len(pack.targets) for pack in packs)
-        num_sequences = sum(pack.num_sequences for pack in packs)
+        counts = {
+            "num_tokens": sum(len(pack.targets) for pack in packs),
+            "num_sequences": sum(pack.num_sequences for pack in packs),
+            "num_observations": sum(len(pack.observations) for pack in packs),
+        }
+        total, steps = self._entropies
+        self._entropies = (total + sum(float(pack.entropies.sum()) for pack in packs) / max(1, counts["num_tokens"]), steps + 1)
+        needs: frozenset[str] = getattr(loss, "needs", frozenset())
         metrics: dict[str, float] = {}
         worst = 0.0
         for pack in packs:
             if not len(pack.targets):
                 continue
-            inputs = self._inputs(pack, num_tokens, num_sequences, temperature)
+            inputs = self._inputs(pack, counts, needs, temperature)
             output = loss(inputs)
             output.loss.backward()
             for name, value in output.metrics.items():
@@ -100,33 +118,63 @@ class Learner:
         self.step_number += 1
         return metrics
 
-    def _inputs(self, pack: Pack, num_tokens: int, num_sequences: int, temperature: float) -> LossInputs:
-        weights = fuse(self.model.config, parameters(self.model), self._dtype)
+    def _inputs(self, pack: Pack, counts: Mapping[str, int], needs: frozenset[str], temperature: float) -> LossInputs:
         attention = PackedAttention(pack.segments, self._device)
+        weights = fuse(self.model.config, parameters(self.model), self._dtype)
+        hidden = self._hidden(weights, pack, attention)
         tokens, where = self._put(pack.token_ids), attention.where
-        rotation = self._rotary.at(attention.positions, attention.length)
-        hidden = hidden_states(weights, tokens[attention.order], rotation, attention)
-        predicting = hidden[where[self._put(pack.sources)]]
-        logprobs = token_logprobs(weights, predicting, tokens[self._put(pack.targets)], temperature=temperature)
+        sources, labels = where[self._put(pack.sources)], tokens[self._put(pack.targets)]
+        predicting = hidden[sources]
+        logprobs = token_logprobs(weights, predicting, labels, temperature=temperature)
+        extra: dict[str, Any] = {}
+        if "entropy" in needs:
+            extra["entropy"] = token_entropies(weights, predicting, temperature=temperature)
+        if "entropy_history" in needs:
+            extra["entropy_history"] = self._entropies[0] / self._entropies[1]
+        if "rewards" in needs:
+            extra["rewards"] = self._put(pack.rewards)
+        if "observations" in needs:
+            seen = hidden[where[self._put(pack.observation_sources)]]
+            extra["observations"] = token_logprobs(weights, seen, tokens[self._put(pack.observations)])
+            extra["num_observations"] = counts["num_observations"]
+        if "reference_logprobs" in needs:
+            if self._reference is None:
+                raise ValueError("the objective needs reference_logprobs, and the learner was made without a reference")
+            with torch.no_grad():
+                frozen = fuse(self.model.config, self._reference, self._dtype)
+                before = self._hidden(frozen, pack, attention)[sources]
+                extra["reference_logprobs"] = token_logprobs(frozen, before, labels, temperature=temperature)
         return LossInputs(
             logprobs=logprobs,
             old_logprobs=logprobs.detach(),
             sampler_logprobs=self._put(pack.sampler_logprobs),
             advantages=self._put(pack.advantages),
             sequence_ids=self._put(pack.sequence_ids),
-            num_tokens=num_tokens,
-            num_sequences=num_sequences,
+            num_tokens=counts["num_tokens"],
+            num_sequences=counts["num_sequences"],
             entropies=self._put(pack.entropies),
+            **extra,
         )
+
+    def _hidden(self, weights: DecoderWeights, pack: Pack, attention: PackedAttention) -> Tensor:
+        """Hidden states of the pack in the layout of the attention."""
+        rotation = self._rotary.at(attention.positions, attention.length)
+        return hidden_states(weights, self._put(pack.token_ids)[attention.order], rotation, attention)
 
     def _put(self, array: "np.ndarray[Any, Any]") -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """What an exact resume needs beside the weights."""
-        return {"step": self.step_number, "total_steps": self.total_steps, "optimizer": self._optimizer.state_dict()}
+        return {
+            "step": self.step_number,
+            "total_steps": self.total_steps,
+            "optimizer": self._optimizer.state_dict(),
+            "entropies": self._entropies,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up a saved state."""
         self.step_number = int(state["step"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._entropies = tuple(state["entropies"])
