@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from spadework.models.compiled import compiled
 
 __all__ = ["attend", "draw", "norm", "place", "softmax", "swiglu"]
 
@@ -28,7 +29,7 @@ LANES = 16
 BLOCK = 16
 """Positions that are read for one head after the other, while the next are on their way from memory."""
 
-_compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+_compiled = compiled(fastmath=True)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, indices: Sequence[Any], target: ir.Type) -> Any:

@@ -10,13 +10,14 @@ Shapes: N rows, D hidden size, I intermediate size, H query heads, K key-value h
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from spadework.models.compiled import compiled
 
 __all__ = ["norm", "norm_backward", "swiglu_backward", "turn", "turn_backward"]
 
 F32: Any = np.float32
 
-_compiled = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"}, error_model="numpy")
+_compiled = compiled(fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
 @_compiled
