@@ -40,7 +40,7 @@ def test_sft_leaves_rl_out(recipe: Path, spadework) -> None:
 
 def test_documents_of_a_user(recipe: Path, spadework) -> None:
     code, out, _ = spadework("train", recipe, "--dry-run", "--corpus", "my notes, {a: b}")
-    assert (code, yaml.safe_load(out)["data"]) == (0, {"type": "corpus", "path": "my notes, {a: b}"})
+    assert (code, yaml.safe_load(out)["data"]) == (0, {"type": "corpus", "path": "my notes, {a: b}", "lead": None})
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@
 Class defaults are those of the demo. `corpus=PATH` is short for data of type `corpus`.
 """
 
+import importlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -120,6 +121,18 @@ class Recipe(Config):
     sft: SFTStage | None = None
     rl: RLStage | None = None
     eval: EvalConfig = EvalConfig()
+    imports: tuple[str, ...] = ()
+    """Modules to import first: they register rewards and rules of your own under the names that the recipe uses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _import(cls, values: Any) -> Any:
+        for module in values.get("imports", ()) if isinstance(values, dict) else ():
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"imports: {error}; install the package, or put its folder on PYTHONPATH") from None
+        return values
 
     @model_validator(mode="after")
     def _hops_exist(self) -> "Recipe":
