@@ -24,7 +24,7 @@ def test_a_gain_above_zero_is_called_a_gain(contents: Contents) -> None:
     assert text.startswith(
         "Reinforcement learning raised success from 55% to 75% of held-out questions: a paired gain of +20.0 [+10.0, +30.0]"
     )
-    assert "(n = 50)" in text and "1.97 [1.84, 2.10] tool calls instead of 2.94" in text
+    assert "(n = 50)" in text and "A solved question now takes 2.64 [2.14, 3.14] tool calls instead of 5.34" in text
 
 
 def test_an_interval_across_zero_is_no_change_whatever_the_means(contents: Contents) -> None:

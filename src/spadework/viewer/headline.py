@@ -61,8 +61,10 @@ def _verdict(old: Interval, new: Interval, gain: Interval | None) -> Html:
 
 
 def _cost(before: Mapping[str, Any], after: Mapping[str, Any]) -> Html | None:
-    """Calls per question."""
-    old, new = interval(before.get("calls")), interval(after.get("calls"))
+    """Calls per solved question: those of a policy that gives up early are no saving."""
+    old, new = interval(before.get("calls_per_solved")), interval(after.get("calls_per_solved"))
     if old is None or new is None:
         return None
-    return join("A question now takes ", el("strong", bracketed(new, number)), " tool calls instead of ", bracketed(old, number), ".")
+    return join(
+        "A solved question now takes ", el("strong", bracketed(new, number)), " tool calls instead of ", bracketed(old, number), "."
+    )
