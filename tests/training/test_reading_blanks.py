@@ -2,6 +2,9 @@
 
 from random import Random
 
+import pytest
+
+from spadework.core.errors import InputError
 from spadework.corpus.document import Document
 from spadework.models.renderers.tags import ERRORS, TagsRenderer
 from spadework.models.tokenizer import train_tokenizer
@@ -28,6 +31,20 @@ def test_a_blank_is_searched_for_and_answered_up_to_the_name() -> None:
         taught = renderer.text([token for token, mask in zip(span.token_ids, span.mask, strict=True) if mask])
         copies = taught != f"<search> {lead}</search><answer> {lead} {name}</answer>"
         # What copying predicts of the results is taught too; the name, which the question hides, is not.
-        assert not copies or ("built by" in taught.partition("</search>")[2] and taught.count(name) == 1)
+        assert not copies or ("very long winter" in taught.partition("</search>")[2] and taught.count(name) == 1)
         seen.add((name, copies))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("lines", "Short.", "no line of 4 to 40 words in 10000 draws"),
+        ("blanks", "Short.", "no sentence of 4 to 40 words in 10000 draws"),
+        ("blanks", "nobody here has a name that a blank could stand for.", "no sentence with a name after 2 to 9 words in 10000 draws"),
+    ],
+)
+def test_pages_without_anything_to_read_are_an_error(form: str, text: str, message: str) -> None:
+    renderer = TagsRenderer(train_tokenizer([SENTENCE, *ERRORS.values()], vocab_size=500))
+    with pytest.raises(InputError, match=message):
+        make_reading_sample([Document(id="a", title="A", text=text)], renderer, ReadingPhase(form=form), Random(0))

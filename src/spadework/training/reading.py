@@ -20,6 +20,7 @@ from typing import Literal
 from pydantic import Field
 
 from spadework.core.config import Config
+from spadework.core.errors import InputError
 from spadework.core.messages import Message, ToolCall, Turn
 from spadework.corpus.document import Document
 from spadework.corpus.snippet import sentences
@@ -28,9 +29,11 @@ from spadework.trajectories.packing import Sample, make_sample
 
 __all__ = ["ReadingPhase", "make_reading_sample"]
 
-_NAME = re.compile(r"(?<![\w.] )(?<=[ \"(])[A-Z][\w'-]*(?: (?:of|the|and|de) [A-Z][\w'-]*| [A-Z][\w'-]*)*")
+_NAME = re.compile(r"(?<![.!?:] )(?<=[ \"(])[A-Z][\w'-]*(?: (?:of|the|and|de) [A-Z][\w'-]*| [A-Z][\w'-]*)*")
 _SECOND = 0.25
 """Share of the searches that show the right line second."""
+_PATIENCE = 10_000
+"""Draws without anything to read after which the pages count as unfit."""
 
 
 class ReadingPhase(Config):
@@ -74,12 +77,16 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
         return _blank(documents, renderer, phase, random)
     lines: list[str] = []
     wanted = phase.pages if phase.lines_per_page == 1 else random.randint(1, phase.pages)
-    while wanted:
+    for _ in range(_PATIENCE):
+        if not wanted:
+            break
         page = [line.strip() for line in documents[random.randrange(len(documents))].text.splitlines() if _usable(line, phase)]
         if page:
             random.shuffle(page)
             lines += page[: phase.lines_per_page]
             wanted -= 1
+    if not lines:
+        raise _nothing(f"line of {phase.min_words} to {phase.max_words} words")
     random.shuffle(lines)
     lines = lines[: phase.lines]
     opening = renderer.write(Turn(calls=(ToolCall(name="search", arguments={"query": "?"}),)))
@@ -97,12 +104,14 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
 
 def _blank(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
     """A question about a sentence, with the words before the blank as its query, and the sentence up to the name as its answer."""
-    while True:
+    fewest, most = phase.lead
+    for _ in range(_PATIENCE):
         page, sentence = _sentence(documents, phase, random)
-        fewest, most = phase.lead
         blanks = [m for m in _NAME.finditer(sentence) if fewest <= len(sentence[: m.start()].split()) <= most and sentence.count(m[0]) == 1]
         if blanks:
             break
+    else:
+        raise _nothing(f"sentence with a name after {fewest} to {most} words")
     blank = blanks[random.randrange(len(blanks))]
     lead = sentence[: blank.start()].strip()
     results = [_result(page, sentence)]
@@ -123,7 +132,7 @@ def _blank(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhas
 
 
 def _sentence(documents: Sequence[Document], phase: ReadingPhase, random: Random) -> tuple[Document, str]:
-    while True:
+    for _ in range(_PATIENCE):
         page = documents[random.randrange(len(documents))]
         usable = [
             sentence
@@ -134,6 +143,11 @@ def _sentence(documents: Sequence[Document], phase: ReadingPhase, random: Random
         ]
         if usable:
             return page, usable[random.randrange(len(usable))]
+    raise _nothing(f"sentence of {phase.min_words} to {phase.max_words} words")
+
+
+def _nothing(what: str) -> InputError:
+    return InputError(f"reading: no {what} in {_PATIENCE} draws of pages; widen it in reading.phases, or use other documents")
 
 
 def _result(page: Document, sentence: str) -> str:
