@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--preset", choices=CUTS, help="one model for all rows")
     parser.add_argument("--layers", type=int, help="cut the models to this many layers")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1, help="of both sides; models this small gain nothing from a second one")
     parser.add_argument("--runs", type=int, default=3, help="measured pairs of each row")
     parser.add_argument("--quick", action="store_true", help="little work, to see that everything runs; the ratios mean nothing")
     parser.add_argument("--out", type=Path, default=RESULTS)
