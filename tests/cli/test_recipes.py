@@ -63,3 +63,13 @@ def test_an_unknown_recipe_is_named(spadework) -> None:
     code, _, err = spadework("train", "dmeo", "--dry-run")
     assert code == 2
     assert "no recipe 'dmeo'" in err
+
+
+def test_a_scale_is_chosen_on_the_command_line(spadework) -> None:
+    _, tiny, _ = spadework("train", "search-r1", "--dry-run")
+    code, paper, _ = spadework("train", "search-r1", "--dry-run", "--scale", "paper", "rl.steps=9")
+    assert code == 0 and yaml.safe_load(tiny)["scale"] == "tiny"
+    values = yaml.safe_load(paper)
+    assert (values["scale"], values["data"]["type"], values["rl"]["steps"]) == ("paper", "dataset", 9)
+    code, out, err = spadework("sft", "search-r1", "--scale", "papre", "--dry-run")
+    assert (code, out) == (2, "") and err == "error: recipe 'search-r1' has no scale 'papre'; its scales: tiny, paper\n"

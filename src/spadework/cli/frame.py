@@ -31,6 +31,7 @@ __all__ = [
     "Resume",
     "Root",
     "RunFolder",
+    "Scale",
     "Seed",
     "Stage",
     "StageOption",
@@ -55,6 +56,7 @@ Overrides = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Scale = Annotated[str, typer.Option("--scale", metavar="SCALE", help="tiny learns on a CPU, paper is the published setting.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything.", show_default=False)]
 
 Stage = Literal["reading", "sft", "rl"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from spadework.cli.frame import AsJson, Overrides, command_group, print_recipe, print_result
+from spadework.cli.frame import AsJson, Overrides, Scale, command_group, print_recipe, print_result
 
 __all__ = ["app", "list_recipes", "show"]
 
@@ -18,7 +18,7 @@ def list_recipes(as_json: AsJson = False) -> None:
     Example: spadework recipes list
     """
     from spadework.core.config import load_yaml
-    from spadework.pipeline.recipe import find_recipes
+    from spadework.pipeline.scales import find_recipes
 
     found = {name: str(load_yaml(path).get("description", "")) for name, path in sorted(find_recipes().items())}
     width = max(map(len, found), default=0) + 2
@@ -30,12 +30,13 @@ def list_recipes(as_json: AsJson = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `spadework recipes list`, or a YAML file.")],
     overrides: Overrides = None,
+    scale: Scale = "tiny",
     as_json: AsJson = False,
 ) -> None:
     """Print a recipe with every default filled in.
 
-    Example: spadework recipes show demo rl.steps=20
+    Example: spadework recipes show search-r1 --scale paper
     """
     from spadework.pipeline.recipe import load_recipe
 
-    print_recipe(load_recipe(name, overrides), as_json)
+    print_recipe(load_recipe(name, overrides, scale), as_json)

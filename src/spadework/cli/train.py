@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spadework.cli.frame import AsJson, DryRun, Overrides, Resume, Seed, print_recipe, print_result
+from spadework.cli.frame import AsJson, DryRun, Overrides, Resume, Scale, Seed, print_recipe, print_result
 from spadework.core.errors import InputError
 
 __all__ = ["demo", "sft", "train"]
@@ -40,6 +40,7 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: RunOut = None,
+    scale: Scale = "tiny",
     seed: Seed = None,
     corpus: CorpusPath = None,
     resume: Resume = False,
@@ -50,13 +51,14 @@ def train(
 
     Example: spadework train demo --out runs/short rl.steps=20
     """
-    _carry_out(recipe, _settings(overrides, seed, corpus), out, resume, dry_run, as_json)
+    _carry_out(recipe, _settings(overrides, seed, corpus), out, resume, dry_run, as_json, scale)
 
 
 def sft(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: RunOut = None,
+    scale: Scale = "tiny",
     seed: Seed = None,
     corpus: CorpusPath = None,
     resume: Resume = False,
@@ -67,7 +69,7 @@ def sft(
 
     Example: spadework sft demo --out runs/sft
     """
-    _carry_out(recipe, [*_settings(overrides, seed, corpus), "rl=null"], out, resume, dry_run, as_json)
+    _carry_out(recipe, [*_settings(overrides, seed, corpus), "rl=null"], out, resume, dry_run, as_json, scale)
 
 
 def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None) -> list[str]:
@@ -81,10 +83,10 @@ def _settings(overrides: list[str] | None, seed: int | None, corpus: Path | None
     return settings
 
 
-def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, dry_run: bool, as_json: bool) -> None:
+def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, dry_run: bool, as_json: bool, scale: str = "tiny") -> None:
     from spadework.pipeline.recipe import load_recipe
 
-    recipe = load_recipe(name, settings)
+    recipe = load_recipe(name, settings, scale)
     if dry_run:
         print_recipe(recipe, as_json)
         return

@@ -5,7 +5,7 @@ model of the component validates the result. There are no environment variables 
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spadework.core.errors import ConfigError
 
-__all__ = ["Config", "apply_overrides", "load_yaml"]
+__all__ = ["Config", "apply_overrides", "load_yaml", "merge"]
 
 
 class Config(BaseModel):
@@ -104,6 +104,15 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             target[last] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise ConfigError(f"override '{override}': the value is not YAML; quote it") from None
+    return result
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with others on top: mappings are merged key by key, anything else is replaced, by null too."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result
 
 

@@ -2,28 +2,32 @@
 
 A world run has a training world and another for the evaluation, which share words but no entity. A corpus run has one set of documents,
 split by page: no evidence page of an evaluation task serves a training task, and the reading stage sees training pages only. Search runs
-over all of them.
+over all of them. A data-set run has questions in two files; a training question that is also a test question is left out.
 """
 
+import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal, cast
 
 from transformers import PreTrainedTokenizerFast
 
 from spadework.core.errors import InputError
+from spadework.core.seeds import rng
 from spadework.corpus.document import Corpus, Document
 from spadework.corpus.ingest import read_documents
-from spadework.corpus.store import MemoryCorpus, content_hash, open_corpus
+from spadework.corpus.store import MemoryCorpus, StoredCorpus, content_hash, open_corpus
 from spadework.corpus.worlds.generate import build_world
 from spadework.corpus.worlds.lexicon import lexicon
 from spadework.models.renderers.tags import ERRORS
 from spadework.models.tokenizer import train_tokenizer
-from spadework.pipeline.recipe import CorpusData, Recipe, WorldData
+from spadework.pipeline.recipe import CorpusData, DatasetData, Recipe, WorldData
 from spadework.synthesis.graph import make_chains
 from spadework.synthesis.spans import Lead, Split, page_split, span_tasks
+from spadework.tasks.dataset import read_tasks
 from spadework.tasks.task import Task
 from spadework.training.stages import Mix
 
@@ -36,12 +40,14 @@ POOL = 3000
 class TaskPool:
     """Training tasks by number of hops, drawn by shares."""
 
-    def __init__(self, tasks: Mapping[int, Sequence[Task]], mix: Mix) -> None:
-        """Take the hops that the mix names.
+    def __init__(self, tasks: Mapping[int, Sequence[Task]], mix: Mix | None) -> None:
+        """Take the hops that the mix names; without one every task is as likely as any other.
 
         Raises:
             InputError: there are no tasks of some number of hops.
         """
+        if mix is None:
+            mix = {hops: float(len(found)) for hops, found in tasks.items()}
         self._hops = [hops for hops, share in sorted(mix.items()) if share > 0]
         self._shares = [mix[hops] for hops in self._hops]
         self._tasks = tasks
@@ -64,8 +70,8 @@ class TaskPool:
 class Data:
     """What a run learns from and is judged on."""
 
-    train: MemoryCorpus
-    test: MemoryCorpus
+    train: Corpus
+    test: Corpus
     pages: list[Document]
     """Pages that the reading stage and the tokenizer may see."""
     train_tasks: dict[int, list[Task]]
@@ -85,18 +91,20 @@ def load_data(recipe: Recipe, *, training: bool = True) -> Data:
     """
     if isinstance(recipe.data, WorldData):
         return _world(recipe, recipe.data, training)
+    if isinstance(recipe.data, DatasetData):
+        return _dataset(recipe, recipe.data, training)
     return _corpus(recipe, recipe.data, training)
 
 
 def _wanted_hops(recipe: Recipe) -> list[int]:
-    return sorted({hops for stage in (recipe.sft, recipe.rl) if stage for hops in stage.hops})
+    return sorted({hops for stage in (recipe.sft, recipe.rl) if stage for hops in stage.hops or ()})
 
 
 def _world(recipe: Recipe, data: WorldData, training: bool) -> Data:
     test = build_world(data.test)
     test_corpus = MemoryCorpus(test.documents(), snippets=recipe.tools.snippet)
     test_tasks = make_chains(
-        test, seed=recipe.seed, counts=dict.fromkeys(recipe.eval.hops, recipe.eval.tasks_per_hop), phrasings=data.phrasings
+        test, seed=recipe.seed, counts=dict.fromkeys(recipe.eval.hops or (), recipe.eval.tasks_per_hop), phrasings=data.phrasings
     )
     hashes = {"test_world": test.content_hash}
     if not training:
@@ -112,7 +120,7 @@ def _corpus(recipe: Recipe, data: CorpusData, training: bool) -> Data:
     documents: Iterable[Document] = open_corpus(data.path) if (data.path / "manifest.json").is_file() else read_documents(data.path)
     corpus = MemoryCorpus(list(documents), snippets=recipe.tools.snippet)
     test_tasks = []
-    for hops in recipe.eval.hops:
+    for hops in recipe.eval.hops or ():
         made = _spans(corpus, recipe.seed, "test", hops, data.lead, recipe.eval.tasks_per_hop)
         if len(made) < 2:
             raise InputError(f"{data.path}: its pages give {len(made)} held-out tasks of {hops} hops; use more documents or set eval.hops")
@@ -127,6 +135,59 @@ def _corpus(recipe: Recipe, data: CorpusData, training: bool) -> Data:
 def _spans(corpus: Corpus, seed: int, split: Split, hops: int, lead: Lead | None, count: int) -> list[Task]:
     """The first span tasks of a split; the recipe has checked the number of hops."""
     return list(islice(span_tasks(corpus, seed=seed, split=split, hops=cast(Literal[1, 2], hops), lead=lead), count))
+
+
+def _dataset(recipe: Recipe, data: DatasetData, training: bool) -> Data:
+    for what, path in (("corpus", data.corpus), ("train", data.train), ("test", data.test)):
+        if not path.exists():
+            raise InputError(f"data.{what}: {path} is not there; {f'get {data.origin}, or ' if data.origin else ''}set data.{what}=PATH")
+    corpus: Corpus
+    if (data.corpus / "manifest.json").is_file():
+        stored = open_corpus(data.corpus, snippets=recipe.tools.snippet)
+        corpus, hashes = stored, {"corpus": stored.manifest.content_hash}
+    else:
+        corpus = MemoryCorpus(list(read_documents(data.corpus)), snippets=recipe.tools.snippet)
+        hashes = {"corpus": content_hash(corpus)}
+    hashes |= {"test": _file_hash(data.test)}
+    asked = read_tasks(data.test)
+    test_tasks = _held_out(recipe, data.test, asked)
+    if not training:
+        return Data(corpus, corpus, [], {}, test_tasks, (), hashes)
+    known = {task.question for task in asked}
+    tasks: dict[int, list[Task]] = {}
+    for task in read_tasks(data.train):
+        if task.question not in known:
+            tasks.setdefault(task.hops, []).append(task)
+    if not tasks:
+        raise InputError(f"data.train: every question of {data.train} is also in {data.test}; give different files")
+    if recipe.sft and (bare := next((task for found in tasks.values() for task in found if not task.meta.get("steps")), None)):
+        raise InputError(
+            f"sft: {data.train} has no demonstrations (task '{bare.id}' has no meta.steps for the scripted expert); set sft=null"
+        )
+    evidence = {key for task in asked for key in task.evidence}
+    # A checkpoint that reads nothing needs none of them, and a large corpus stays on disk.
+    pages = [page for page in corpus if page.id not in evidence] if recipe.reading or recipe.model.preset else []
+    return Data(corpus, corpus, pages, tasks, test_tasks, (), hashes | {"train": _file_hash(data.train)})
+
+
+def _held_out(recipe: Recipe, path: Path, tasks: list[Task]) -> list[Task]:
+    """At most `eval.tasks_per_hop` of every number of hops, drawn by the run's seed, in the order of the file."""
+    by_hops: dict[int, list[int]] = {}
+    for index, task in enumerate(tasks):
+        by_hops.setdefault(task.hops, []).append(index)
+    if missing := sorted(set(recipe.eval.hops or ()) - by_hops.keys()):
+        raise InputError(f"eval.hops: {path} has no questions of {missing[0]} hops; it has {', '.join(map(str, sorted(by_hops)))}")
+    stream = rng(recipe.seed, "held out")
+    chosen: list[int] = []
+    for hops in sorted(recipe.eval.hops or by_hops):
+        found = by_hops[hops]
+        chosen += stream.sample(found, min(len(found), recipe.eval.tasks_per_hop))
+    return [tasks[index] for index in sorted(chosen)]
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def make_tokenizer(data: Data, vocab_size: int) -> PreTrainedTokenizerFast:

@@ -1,11 +1,12 @@
 """A recipe: one YAML file that says what a run does, validated before anything starts.
 
-    data      where pages and tasks come from: a generated world, or the documents of a user
+    data      where pages and tasks come from: a generated world, documents of a user, or questions and pages of a user
     model     a tiny preset with random weights, or a Hugging Face checkpoint
     reading, sft, rl    the stages; one that is absent is skipped
     eval      the held-out evaluation after each stage
 
-Class defaults are those of the demo. `corpus=PATH` is short for data of type `corpus`.
+Class defaults are those of the demo. `corpus=PATH` is short for data of type `corpus`. Recipes of published systems have scales, which
+`pipeline/scales.py` merges before anything is checked.
 """
 
 import importlib
@@ -20,6 +21,7 @@ from spadework.core.config import Config, apply_overrides, load_yaml
 from spadework.core.errors import ConfigError
 from spadework.corpus.snippet import SnippetConfig
 from spadework.corpus.worlds.world import WorldConfig
+from spadework.pipeline.scales import at_scale, find_recipes
 from spadework.rollout.driver import Limits
 from spadework.synthesis.graph import CHAIN_PHRASINGS
 from spadework.synthesis.spans import Lead
@@ -27,7 +29,7 @@ from spadework.tools.read import ReadConfig
 from spadework.tools.search import SearchConfig
 from spadework.training.stages import ReadingStage, RLStage, SFTStage
 
-__all__ = ["CorpusData", "EvalConfig", "ModelConfig", "Recipe", "ToolsConfig", "WorldData", "find_recipes", "load_recipe"]
+__all__ = ["CorpusData", "DatasetData", "EvalConfig", "ModelConfig", "Recipe", "Source", "ToolsConfig", "WorldData", "load_recipe"]
 
 
 class WorldData(Config):
@@ -54,6 +56,30 @@ class CorpusData(Config):
     """A corpus folder, a jsonl file, or a folder of documents."""
     lead: Lead | None = None
     """Fewest and most words before a blank, for questions that a tiny policy can copy from (one hop only)."""
+
+
+class DatasetData(Config):
+    """Questions of a user over pages of a user, for example a released training set and the corpus that it is about."""
+
+    type: Literal["dataset"] = "dataset"
+    corpus: Path
+    """A corpus folder, a jsonl file, or a folder of documents. A large one should be a folder of `spadework corpus build`."""
+    train: Path
+    """Questions to learn from: jsonl, or parquet of verl or Search-R1 (`tasks/dataset.py`). A row without a number of hops has 1, or as
+    many as it names evidence pages."""
+    test: Path
+    """Questions that are seen in the evaluation only."""
+    origin: str = ""
+    """Where the files can be had; said when one is missing."""
+
+
+class Source(Config):
+    """What a recipe reproduces."""
+
+    paper: str
+    """An arXiv id, or where else it was published."""
+    code: str = ""
+    """repository@commit, where the code was read."""
 
 
 class ModelConfig(Config):
@@ -94,7 +120,8 @@ class EvalConfig(Config):
     """The held-out evaluation."""
 
     tasks_per_hop: int = Field(default=150, gt=0)
-    hops: tuple[int, ...] = (1, 2, 3, 4)
+    hops: tuple[int, ...] | None = (1, 2, 3, 4)
+    """null: all that the questions of a data set have."""
     unseen_hops: tuple[int, ...] = (4,)
     """Reported apart: no stage trains on them."""
     max_tokens: int = Field(default=48, gt=0)
@@ -106,11 +133,16 @@ class Recipe(Config):
 
     name: str
     description: str = ""
+    source: Source | None = None
+    notes: tuple[str, ...] = ()
+    """What departs from the paper and why; which numbers are not published and what was taken."""
+    scale: str | None = None
+    """Which of its scales this is; set when a recipe with scales is read."""
     seed: int = 0
     threads: int | None = Field(default=None, gt=0)
     """Threads of a process; all cores if not given."""
     device: Literal["cpu", "cuda"] = "cpu"
-    data: Annotated[WorldData | CorpusData, Field(discriminator="type")] = WorldData()
+    data: Annotated[WorldData | CorpusData | DatasetData, Field(discriminator="type")] = WorldData()
     model: ModelConfig = ModelConfig()
     tools: ToolsConfig = ToolsConfig()
     planner: PlannerConfig = PlannerConfig()
@@ -136,37 +168,37 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _hops_exist(self) -> "Recipe":
+        if isinstance(self.data, DatasetData):
+            return self
         most = (1 if self.data.lead else 2) if isinstance(self.data, CorpusData) else 4
-        for name, stage in (("sft", self.sft), ("rl", self.rl)):
-            if stage and (wrong := [hops for hops in stage.hops if not 1 <= hops <= most]):
+        stages = {"sft": self.sft, "rl": self.rl, "eval": self.eval}
+        for name, hops in ((name, stage.hops) for name, stage in stages.items() if stage):
+            if hops is None:
+                raise ValueError(
+                    f"{name}.hops: null takes what a data set has; name them for data of type '{self.data.type}' (1 to {most})"
+                )
+            if wrong := [number for number in hops if not 1 <= number <= most]:
                 raise ValueError(f"{name}.hops: {wrong[0]} hops cannot be made from data of type '{self.data.type}' (1 to {most})")
-        if wrong := [hops for hops in self.eval.hops if not 1 <= hops <= most]:
-            raise ValueError(f"eval.hops: {wrong[0]} hops cannot be made from data of type '{self.data.type}' (1 to {most})")
         return self
 
 
-def _folders() -> list[Path]:
-    package = Path(spadework.__file__).parent
-    return [package / "recipes", package.parents[1] / "recipes"]
+def load_recipe(name_or_path: str, overrides: list[str] | None = None, scale: str = "tiny") -> Recipe:
+    """Read a recipe at a scale and apply overrides such as `rl.steps=20`.
 
-
-def find_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
-    return {path.stem: path for folder in _folders() if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
-
-
-def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe and apply overrides such as `rl.steps=20`.
+    Args:
+        name_or_path: a recipe of the package, or a YAML file.
+        overrides: `a.b=c`, applied last.
+        scale: for recipes with scales; one without is taken as it stands, and has no other than `tiny`.
 
     Raises:
-        ConfigError: there is no such recipe, or a key or value is wrong.
+        ConfigError: there is no such recipe or scale, or a key or value is wrong.
     """
     path = find_recipes().get(name_or_path) or Path(name_or_path)
     if not path.is_file():
         raise ConfigError(f"no recipe '{name_or_path}'; recipes: {', '.join(sorted(find_recipes()))}; or give the path of a YAML file")
     overrides = list(overrides or [])
     corpus = [override.partition("=")[2] for override in overrides if override.startswith("corpus=")]
-    values = load_yaml(path)
+    values = at_scale(load_yaml(path), path, scale)
     if corpus:
         variant = load_yaml(_corpus_variant(path))
         values |= variant | {"data": {**variant.get("data", {}), "type": "corpus"}}

@@ -52,7 +52,8 @@ class SFTStage(SupervisedStage):
 
     steps: int = 300
     demonstrations: int = Field(default=3000, gt=0)
-    hops: Mix = Field(default={1: 0.4, 2: 0.4, 3: 0.2})
+    hops: Mix | None = Field(default={1: 0.4, 2: 0.4, 3: 0.2})
+    """null: all tasks of a data set alike."""
     expert: ExpertConfig = ExpertConfig()
 
 
@@ -63,7 +64,8 @@ class RLStage(Config):
     tasks_per_step: int = Field(default=24, gt=0)
     samples: int = Field(default=8, gt=1)
     """Trajectories per task."""
-    hops: Mix = Field(default={1: 1.0, 2: 1.0, 3: 1.0})
+    hops: Mix | None = Field(default={1: 1.0, 2: 1.0, 3: 1.0})
+    """null: all tasks of a data set alike."""
     sampling: SamplingParams = SamplingParams(max_tokens=48)
     rewards: dict[str, dict[str, Any]] = Field(default={"em": {"weight": 1.0}})
     """Registered rewards with weight and options."""
