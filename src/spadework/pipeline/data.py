@@ -19,7 +19,7 @@ from spadework.core.errors import InputError
 from spadework.core.seeds import rng
 from spadework.corpus.document import Corpus, Document
 from spadework.corpus.ingest import read_documents
-from spadework.corpus.store import MemoryCorpus, StoredCorpus, content_hash, open_corpus
+from spadework.corpus.store import MemoryCorpus, content_hash, open_corpus
 from spadework.corpus.worlds.generate import build_world
 from spadework.corpus.worlds.lexicon import lexicon
 from spadework.models.renderers.tags import ERRORS
@@ -53,7 +53,7 @@ class TaskPool:
         self._tasks = tasks
         for hops in self._hops:
             if not tasks.get(hops):
-                raise InputError(f"the training pages give no tasks of {hops} hops; leave {hops} out of the stage's hops")
+                raise InputError(f"there are no training tasks of {hops} hops; leave {hops} out of the stage's hops")
 
     def draw(self, stream: random.Random, count: int) -> list[Task]:
         """Different tasks, in the order drawn; fewer than asked for only if there are no more."""

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-import spadework
 from spadework.agents.planner import PlannerConfig
 from spadework.core.config import Config, apply_overrides, load_yaml
 from spadework.core.errors import ConfigError
