@@ -121,7 +121,7 @@ def test_a_task_that_stands_twice_is_refused(renderer: TagsRenderer) -> None:
 class Numbers:
     """A renderer that costs nothing: token 0 is a search, token 1 is an answer."""
 
-    name, stop, stop_token_ids = "numbers", (), ()
+    name, stop, stop_token_ids, vocab_size = "numbers", (), (), 3
     turns = (Turn(calls=(ToolCall(name="search", arguments={"query": "it"}),)), Turn(answer="x"))
     prompt: Callable[..., list[int]] = staticmethod(lambda messages, tools=(): [2] * 30)
     extend: Callable[..., list[int]] = staticmethod(lambda turn_ids, messages: [2] * 20)

@@ -1,11 +1,14 @@
 """Carries out an agent's moves until it finishes or a budget ends: one task in, one trajectory out.
 
+An attempt starts at the prompt, or goes on from any trajectory that runs: a fork, one that an earlier call left after some turns, one read
+back from disk. Budgets count the whole path.
+
 Nodes are appended as they happen: the prompt, each sampled turn, each set of tool results; tokens come from the engine and the renderer
 and are never rendered again. Results that the model can no longer be shown, because the path would outgrow `max_tokens`, are not
 recorded either, so a path never exceeds it. Infrastructure failures end the trajectory as `broken` and never raise; anything else that
 raises is a bug.
 
-Not done here: branches, delegations, edited contexts. They need further moves, not another driver.
+Not done here: when to branch (`strategies/`); delegations and edited contexts, which need further moves, not another driver.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from spadework.models.renderers.renderer import Renderer
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.tool import Observation
-from spadework.trajectories.tree import Kind, Node, Status, Trajectory
+from spadework.trajectories.tree import Kind, Status, Trajectory
 
 __all__ = ["Limits", "run_trajectory"]
 
@@ -53,6 +56,8 @@ async def run_trajectory(
     limits: Limits,
     seed: int = 0,
     sample: int = 0,
+    start: Trajectory | None = None,
+    turns: int | None = None,
 ) -> Trajectory:
     """Run one attempt at a task.
 
@@ -65,21 +70,24 @@ async def run_trajectory(
         params: how to sample; `max_tokens` holds per turn.
         limits: budgets of the trajectory.
         seed: seed of the rollout; each turn's is derived from it, the task, the sample and the number of the turn.
-        sample: index within the group.
+        sample: index within the group; `start` has its own.
+        start: what to go on from, in place. One that has ended is left as it is.
+        turns: stop before the policy's next turn after so many, with the trajectory still running; None runs it to its end.
 
     Returns:
         The trajectory with its status, answer and ledger; `ledger["tokens"]` counts sampled tokens.
     """
+    trajectory = start or Trajectory(task_id=task.id, sample=sample)
     stops = {"stop": (*params.stop, *renderer.stop), "stop_token_ids": (*params.stop_token_ids, *renderer.stop_token_ids)}
-    episode = _Episode(task, sample, agent, engine, renderer, gateway, params.model_copy(update=stops), limits, seed)
+    episode = _Episode(task, trajectory, agent, engine, renderer, gateway, params.model_copy(update=stops), limits, seed)
     try:
-        await episode.run()
+        await episode.run(turns)
     except BrokenError as error:
         episode.end(Status.BROKEN, str(error))
     finally:
-        ledger = gateway.settle(episode.label)
-    episode.trajectory.ledger = {**ledger, "tokens": float(episode.trajectory.num_sampled)}
-    return episode.trajectory
+        episode.settle()
+    trajectory.ledger["tokens"] = float(trajectory.num_sampled)
+    return trajectory
 
 
 class _Episode:
@@ -88,7 +96,7 @@ class _Episode:
     def __init__(
         self,
         task: Task,
-        sample: int,
+        trajectory: Trajectory,
         agent: Agent,
         engine: Engine,
         renderer: Renderer,
@@ -97,27 +105,38 @@ class _Episode:
         limits: Limits,
         seed: int,
     ) -> None:
-        self.trajectory = Trajectory(task_id=task.id, sample=sample)
-        self.label = f"{task.id}/{sample}"
+        self.trajectory = trajectory
+        self.label = f"{task.id}/{trajectory.sample}"
         self.agent, self.engine, self.renderer, self.gateway = agent, engine, renderer, gateway
         self.params, self.limits, self.seed = params, limits, seed
-        schemas = gateway.schemas
-        messages = tuple(agent.start(task, schemas))
-        self.token_ids = renderer.prompt(messages, schemas)
-        self.path: list[Node] = [self.trajectory.add("prompt", self.token_ids, parent=None, role=agent.role, messages=messages)]
-        self.num_turns = 0
-        self.num_calls = 0
+        if not trajectory.nodes:
+            messages = tuple(agent.start(task, gateway.schemas))
+            trajectory.add("prompt", renderer.prompt(messages, gateway.schemas), parent=None, role=agent.role, messages=messages)
+        self.path = trajectory.path(trajectory.nodes[-1].id)
+        self.token_ids = [token for node in self.path for token in node.token_ids]
+        self.num_turns = sum(node.kind == "generation" for node in self.path)
+        self.num_calls = sum(len(node.meta["calls"]) for node in self.path if node.kind == "observation")
 
     def end(self, status: Status, error: str | None = None, answer: str | None = None) -> None:
         self.trajectory.status, self.trajectory.error, self.trajectory.answer = status, error, answer
 
-    async def run(self) -> None:
+    def settle(self) -> dict[str, float]:
+        """Add what has been spent since the last time to the trajectory's ledger."""
+        spent = self.gateway.settle(self.label)
+        for name, value in spent.items():
+            self.trajectory.ledger[name] = self.trajectory.ledger.get(name, 0.0) + value
+        return spent
+
+    async def run(self, turns: int | None = None) -> None:
+        last = None if turns is None else self.num_turns + turns
         while self.trajectory.status is Status.RUNNING:
             move = self.agent.next(self.path)
             if isinstance(move, Finish):
                 self.end(Status.FAILED if move.answer is None else Status.COMPLETED, move.error, move.answer)
             elif isinstance(move, Act):
                 await self._act(move.calls)
+            elif self.num_turns == last:
+                return
             else:
                 await self._generate()
 
@@ -156,6 +175,7 @@ class _Episode:
         if self.num_calls > self.limits.max_calls:
             return self.end(Status.TRUNCATED, f"max_calls: {self.limits.max_calls} calls without an answer")
         observations = await self._call(calls)
+        spent = self.settle()
         messages = tuple(Message(role="tool", content=observation.text, name=observation.tool) for observation in observations)
         token_ids = self.renderer.extend(self.path[-1].token_ids, messages)
         if len(self.token_ids) + len(token_ids) >= self.limits.max_tokens:
@@ -164,7 +184,7 @@ class _Episode:
             {"tool": seen.tool, "status": seen.status, "seconds": seen.seconds, "documents": list(seen.documents)} for seen in observations
         ]
         documents = list(dict.fromkeys(document for seen in observations for document in seen.documents))
-        self._add("observation", token_ids, messages, {"calls": records, "documents": documents})
+        self._add("observation", token_ids, messages, {"calls": records, "documents": documents, "ledger": spent})
 
     async def _call(self, calls: tuple[ToolCall, ...]) -> list[Observation]:
         if len(calls) == 1:

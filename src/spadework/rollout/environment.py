@@ -13,6 +13,8 @@ from spadework.engines.engine import Engine, SamplingParams
 from spadework.models.renderers.renderer import Renderer
 from spadework.rollout.driver import Limits
 from spadework.rollout.groups import rollout
+from spadework.rollout.strategies.independent import INDEPENDENT
+from spadework.rollout.strategy import Strategy
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.trajectories.tree import Group, Trajectory
@@ -37,6 +39,7 @@ class Environment:
         params: SamplingParams,
         *,
         num_samples: int = 1,
+        strategy: Strategy = INDEPENDENT,
         seed: int = 0,
         concurrency: int = 256,
         progress: Callable[[Trajectory], None] | None = None,
@@ -51,6 +54,7 @@ class Environment:
             gateway=self.gateway,
             params=params,
             limits=self.limits,
+            strategy=strategy,
             seed=seed,
             concurrency=concurrency,
             progress=progress,

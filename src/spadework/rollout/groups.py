@@ -1,25 +1,31 @@
 """Tasks in, groups of trajectories out: `num_samples` attempts per task, run concurrently, returned in declared order.
 
+How the attempts at a task come about, independently or as forks of each other, is the strategy's choice (`strategy.py`).
+
 A group is declared by its task, never by the order of arrival, and every trajectory has its own random streams, so the result does not
 depend on `concurrency` or on timing. A broken or failed trajectory never cancels its siblings. A bug does: it stops the rollout and is
 raised as it is.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from spadework.agents.agent import Agent
 from spadework.core.errors import InputError
 from spadework.engines.engine import Engine, SamplingParams
 from spadework.models.renderers.renderer import Renderer
 from spadework.rollout.driver import Limits, run_trajectory
+from spadework.rollout.strategies.independent import INDEPENDENT
+from spadework.rollout.strategy import Strategy
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
-from spadework.trajectories.tree import Group, Trajectory
+from spadework.trajectories.tree import Group, Status, Trajectory
 
 __all__ = ["rollout", "run_rollout"]
+
+T = TypeVar("T")
 
 
 async def rollout(
@@ -32,6 +38,7 @@ async def rollout(
     gateway: Gateway,
     params: SamplingParams,
     limits: Limits,
+    strategy: Strategy = INDEPENDENT,
     seed: int = 0,
     concurrency: int = 256,
     progress: Callable[[Trajectory], None] | None = None,
@@ -47,6 +54,7 @@ async def rollout(
         gateway: the tools.
         params: how to sample.
         limits: budgets per trajectory.
+        strategy: how the attempts at a task come about.
         seed: changes every trajectory's randomness; derive it from the run's seed and the step.
         concurrency: trajectories in flight.
         progress: called with every trajectory when it ends, in the order in which they end.
@@ -56,29 +64,43 @@ async def rollout(
 
     Raises:
         InputError: two tasks have the same id.
+        ConfigError: the strategy cannot make this number of attempts.
     """
     if len({task.id for task in tasks}) < len(tasks):
         twice = next(task.id for i, task in enumerate(tasks) if task.id in {earlier.id for earlier in tasks[:i]})
         raise InputError(f"task '{twice}' stands twice in one rollout; raise num_samples for more attempts at it")
+    strategy.check(num_samples)
     gate = asyncio.Semaphore(concurrency)
+    # Forks go on from what an engine may still have cached, so a task that has begun is finished before others push it out.
+    crowd = asyncio.Semaphore(max(1, concurrency // max(1, num_samples)) if strategy.forks else max(1, len(tasks)))
     run = partial(run_trajectory, agent=agent, engine=engine, renderer=renderer, gateway=gateway, params=params, limits=limits, seed=seed)
 
-    async def attempt(task: Task, sample: int) -> Trajectory:
+    async def attempt(task: Task, trajectory: Trajectory, turns: int | None) -> None:
         async with gate:
-            trajectory = await run(task, sample=sample)
-        if progress is not None:
+            await run(task, start=trajectory, turns=turns)
+        if progress is not None and trajectory.status is not Status.RUNNING:
             progress(trajectory)
-        return trajectory
 
-    attempts = [asyncio.ensure_future(attempt(task, sample)) for task in tasks for sample in range(num_samples)]
+    async def group(task: Task) -> Group:
+        async def drive(trajectories: Sequence[Trajectory], turns: int | None = None) -> None:
+            await _together(attempt(task, trajectory, turns) for trajectory in trajectories)
+
+        async with crowd:
+            return Group(task.id, await strategy.sample(task, num_samples, drive, seed=seed, vocab_size=renderer.vocab_size))
+
+    return await _together(group(task) for task in tasks)
+
+
+async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; whatever one of them raises stops the others first."""
+    attempts = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
-        trajectories = await asyncio.gather(*attempts)
+        return await asyncio.gather(*attempts)
     except BaseException:
         for unfinished in attempts:
             unfinished.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
         raise
-    return [Group(key=task.id, trajectories=list(trajectories[i * num_samples : (i + 1) * num_samples])) for i, task in enumerate(tasks)]
 
 
 def run_rollout(tasks: Sequence[Task], **options: Any) -> list[Group]:

@@ -28,7 +28,7 @@ _REASONS = {
     "values": "the run has no critic",
     "old_values": "the run has no critic",
     "returns": "the run has no critic",
-    "forks": "the run does not fork trajectories",
+    "forks": "the run does not fork trajectories: set rl.rollout to arpo, aepo or tree",
     "teacher_logprobs": "the run has no teacher",
 }
 
@@ -43,7 +43,9 @@ class Parts:
     objective: Objective
 
 
-def build_parts(rewards: Spec, selection: Spec, credit: Spec, loss: Spec, *, on_error: Literal["stop", "drop"] = "stop") -> Parts:
+def build_parts(
+    rewards: Spec, selection: Spec, credit: Spec, loss: Spec, *, on_error: Literal["stop", "drop"] = "stop", forks: bool = False
+) -> Parts:
     """Make the parts that a recipe names.
 
     Args:
@@ -52,6 +54,7 @@ def build_parts(rewards: Spec, selection: Spec, credit: Spec, loss: Spec, *, on_
         credit: {rule: {options}}, exactly one.
         loss: {part: {options}}, exactly one surrogate.
         on_error: what a reward that raises does to the run.
+        forks: whether the rollout forks trajectories.
 
     Raises:
         ConfigError: an unknown name or option; a part reads what nobody supplies; a reward that no credit rule reads.
@@ -66,7 +69,7 @@ def build_parts(rewards: Spec, selection: Spec, credit: Spec, loss: Spec, *, on_
         build_objective(loss, "rl.loss"),
     )
     supplied = parts.rubric.supplies
-    for missing in sorted(parts.credit.reads - supplied - SUPPLIED_RECORDS):
+    for missing in sorted(parts.credit.reads - supplied - SUPPLIED_RECORDS - ({"forks"} if forks else set())):
         raise ConfigError(f"rl.credit: '{name}' reads {missing}, which nothing supplies; {_REASONS[missing]}, or take another rule")
     for unread in sorted(supplied - parts.credit.reads - parts.credit.uses):
         raise ConfigError(f"rl.rewards: no credit rule reads {unread}; '{name}' does not, so set their weight to 0 or take another rule")

@@ -16,6 +16,7 @@ from spadework.core.run import Run
 from spadework.core.seeds import derive_seed, rng
 from spadework.engines.engine import Engine
 from spadework.rollout.environment import Environment
+from spadework.rollout.forest import forest_metrics
 from spadework.tasks.task import Task
 from spadework.training.learner import Learner
 from spadework.training.parts import Parts
@@ -61,7 +62,12 @@ async def train_rl(
             step = learner.step_number + 1
             tasks, groups, kept, counts = await _collect(config, parts, environment, engine, draw, seed, step)
             sampled = time.monotonic()
-            metrics = _describe(groups) | counts | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
+            metrics = (
+                _describe(groups)
+                | forest_metrics(groups)
+                | counts
+                | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
+            )
             parts.credit.assign(kept)
             packs = make_packs([group_samples(group) for group in kept], learner.config.max_tokens_per_pack)
             metrics |= learner.step(packs, parts.objective, temperature=config.sampling.temperature)
@@ -94,7 +100,12 @@ async def _collect(
     while more := next_draw(config.tasks_per_step, len(kept), asked, limit=config.resample):
         drawn = draw(stream, more)
         rolled = await environment.rollout(
-            drawn, engine, config.sampling, num_samples=config.samples, seed=derive_seed(seed, "rollout", step, asked)
+            drawn,
+            engine,
+            config.sampling,
+            num_samples=config.samples,
+            strategy=config.strategy(),
+            seed=derive_seed(seed, "rollout", step, asked),
         )
         # In a thread, because a reward may wait for a server.
         await asyncio.to_thread(parts.rubric.score_groups, drawn, rolled, (step - 1) / config.steps)

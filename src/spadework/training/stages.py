@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from spadework.agents.expert import ExpertConfig
 from spadework.core.config import Config
+from spadework.core.errors import ConfigError
 from spadework.engines.engine import SamplingParams
+from spadework.rollout.strategy import Strategy, strategies
 from spadework.training.learner import LearnerConfig
 from spadework.training.parts import Parts, build_parts
 from spadework.training.reading import ReadingPhase
@@ -63,7 +65,7 @@ class RLStage(Config):
     steps: int = Field(default=100, ge=0)
     tasks_per_step: int = Field(default=24, gt=0)
     samples: int = Field(default=8, gt=1)
-    """Trajectories per task."""
+    """Trajectories per task, forks included."""
     hops: Mix | None = Field(default={1: 1.0, 2: 1.0, 3: 1.0})
     """null: all tasks of a data set alike."""
     sampling: SamplingParams = SamplingParams(max_tokens=48)
@@ -82,10 +84,25 @@ class RLStage(Config):
     """What a reward that raises or is not a number does: stop the run, or drop the trajectory as broken, which is counted."""
     resample: int = Field(default=1, ge=1)
     """DAPO's dynamic sampling: draw until selection leaves a full batch, at most this many batches of tasks. 1 does not resample."""
+    rollout: dict[str, dict[str, Any]] = Field(default={"independent": {}})
+    """One registered rollout strategy with its options: whether, where and how often trajectories fork."""
 
     def parts(self) -> Parts:
         """The parts by their names, checked against each other."""
-        return build_parts(self.rewards, self.selection, self.credit, self.loss, on_error=self.on_error)
+        return build_parts(self.rewards, self.selection, self.credit, self.loss, on_error=self.on_error, forks=self.strategy().forks)
+
+    def strategy(self) -> Strategy:
+        """How the trajectories of a task come about; checked against their number.
+
+        Raises:
+            ConfigError: not exactly one, an unknown name or option, or it cannot make this number of samples.
+        """
+        if len(self.rollout) != 1:
+            raise ConfigError(f"rl.rollout: expected exactly one strategy, found {', '.join(self.rollout) or 'none'}")
+        [(name, options)] = self.rollout.items()
+        strategy = strategies.build(name, options, source="rl.rollout")
+        strategy.check(self.samples)
+        return strategy
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -71,7 +71,8 @@ class Node:
     """Of a forked trajectory: sample and node id of the trajectory of its group that sampled this node. It names the first one, also
     where a fork was forked again, so that all copies of a node name the same (see `Trajectory.fork`)."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown; per generation: `finish`."""
+    """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown, `ledger` = what its calls spent;
+    per generation: `finish`, and `entropy_jump` where a rollout has decided by it whether to branch (`rollout/branching.py`)."""
 
     @property
     def num_sampled(self) -> int:
@@ -106,7 +107,7 @@ class Trajectory:
     reward: float = 0.0
     """Weighted sum of the terms."""
     ledger: dict[str, float] = field(default_factory=dict)
-    """What was spent: `calls`, `calls/TOOL`, `errors`, `seconds`, `tokens`."""
+    """What was spent: `calls`, `calls/TOOL`, `errors`, `seconds`, `tokens`. A fork's counts what it shares, as if it had been alone."""
     meta: dict[str, Any] = field(default_factory=dict)
     """`train` = False: counted in the baseline of its group, not trained on."""
 
@@ -220,6 +221,9 @@ class Trajectory:
     def fork(self, at: int, sample: int) -> "Trajectory":
         """Another attempt that goes on from a node: running, with copies of all nodes up to it under the same ids.
 
+        Its ledger starts with what these nodes spent, so that a reward that counts calls or tokens judges it as it would an attempt that
+        had come the same way alone. What a rollout spent in all counts them once (`rollout/forest.py`).
+
         Args:
             at: id of the last node that both have in common.
             sample: index of the new trajectory within the group.
@@ -239,7 +243,11 @@ class Trajectory:
             )
             for node in self.nodes[: at + 1]
         ]
-        return Trajectory(self.task_id, sample, nodes, meta=dict(self.meta))
+        ledger = {"tokens": float(sum(node.num_sampled for node in nodes))}
+        for node in nodes:
+            for name, value in node.meta.get("ledger", {}).items():
+                ledger[name] = ledger.get(name, 0.0) + value
+        return Trajectory(self.task_id, sample, nodes, ledger=ledger, meta=dict(self.meta))
 
     def origin(self, node: Node) -> tuple[int, int]:
         """Sample and node id of the trajectory that sampled one of these nodes: equal for all copies of a node."""

@@ -36,6 +36,7 @@ class Codec:
         self._plain = Tokenizer(self._full.model)
         self._plain.pre_tokenizer, self._plain.normalizer = self._full.pre_tokenizer, self._full.normalizer
         self._check_wall()
+        self.vocab_size = len(tokenizer)
         self._splits = _any_of(self._added)
         self.start, self.end = (self._control(text) for text in ("<|im_start|>", "<|im_end|>"))
         others = (tokenizer.eos_token_id, tokenizer.pad_token_id)

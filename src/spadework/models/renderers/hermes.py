@@ -65,6 +65,7 @@ class HermesRenderer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._codec = Codec(tokenizer, ("think", "tool_call", "tool_response", "answer"))
+        self.vocab_size = self._codec.vocab_size
         self.stop: tuple[str, ...] = ()
         self.stop_token_ids: tuple[int, ...] = tuple(sorted(self._codec.endings))
 

@@ -22,6 +22,8 @@ class Renderer(Protocol):
     """Sampling stops when the new text contains one of these."""
     stop_token_ids: tuple[int, ...]
     """Sampling stops after one of these tokens."""
+    vocab_size: int
+    """Number of tokens that there are; its logarithm is the largest entropy of a token."""
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
         """Tokens of the opening messages, up to where the policy starts to write."""

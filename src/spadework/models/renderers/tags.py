@@ -80,6 +80,7 @@ class TagsRenderer:
         self._tag = re.compile(rf"<(/?)({'|'.join(tags)})>")
         self._choices = " or ".join(actions)
         closings = [self._codec.mark(f"</{tag}>") for tag in actions]
+        self.vocab_size = self._codec.vocab_size
         self.stop: tuple[str, ...] = tuple(piece for piece in closings if isinstance(piece, str))
         tokens = (piece for piece in closings if isinstance(piece, int))
         self.stop_token_ids: tuple[int, ...] = (*tokens, *sorted(self._codec.endings))
