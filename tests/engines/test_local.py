@@ -102,6 +102,25 @@ def test_forks_copy_their_prefix(engine: LocalEngine, naive: Any) -> None:
     assert engine.stats["cached_tokens"] - before == 16 + 19 + 23 + 19
 
 
+def test_a_fork_leaves_its_trunk_cached(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, naive: Any) -> None:
+    engine = make_engine(model, tokenizer, max_num_seqs=4)
+
+    def cached(*requests: Request) -> int:
+        before = engine.stats["cached_tokens"]
+        assert_same(run(engine, *requests), [naive.generate(request) for request in requests])
+        return engine.stats["cached_tokens"] - before
+
+    [first] = run(engine, Request(prompt(20), WAYS[1], seed=1))
+    result = prompt(20) + first.token_ids + prompt(6, seed=1)
+    # Other sequences have taken all rows by the time that the path forks at its result, in two copies, beside the trunk's next turn.
+    for seed in range(5, 8):
+        run(engine, Request(prompt(9, seed=seed), WAYS[1], seed=seed))
+    [second] = run(engine, Request(result, WAYS[1], seed=2))
+    assert cached(*[Request(result, WAYS[1], seed=seed) for seed in (3, 4)]) == 2 * (len(result) - 1)
+    trunk = Request(result + second.token_ids + prompt(6, seed=2), WAYS[1], seed=9)
+    assert cached(trunk, Request(result, WAYS[1], seed=10)) == len(result) + len(second.token_ids) - 1 + len(result) - 1
+
+
 def test_a_request_samples_the_same_alone_and_in_any_company(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     requests = [Request(prompt(4 + i % 5, seed=i // 3), WAYS[i % 5], seed=i) for i in range(12)]
     alone = [run(make_engine(model, tokenizer), request)[0] for request in requests]

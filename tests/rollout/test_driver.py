@@ -67,6 +67,7 @@ def scripted(renderer: TagsRenderer, turns: Sequence[Turn | str], requests: list
 def run(renderer: TagsRenderer) -> Callable[..., Trajectory]:
     def run(
         turns: Sequence[Turn | str],
+        /,
         *,
         engine: object = None,
         planner: Planner | None = None,
@@ -74,6 +75,7 @@ def run(renderer: TagsRenderer) -> Callable[..., Trajectory]:
         **options: object,
     ) -> Trajectory:
         requests = options.pop("requests", None)
+        going_on = {name: options.pop(name) for name in ("start", "turns") if name in options}
         params = SamplingParams(max_tokens=options.pop("per_turn", 100), stop=("STOP",))  # type: ignore[arg-type]
         return asyncio.run(
             run_trajectory(
@@ -86,6 +88,7 @@ def run(renderer: TagsRenderer) -> Callable[..., Trajectory]:
                 params=params,
                 limits=Limits(**options),  # type: ignore[arg-type]
                 seed=7,
+                **going_on,  # type: ignore[arg-type]
             )
         )
 
@@ -113,6 +116,8 @@ def test_a_whole_trajectory(run: Callable[..., Trajectory], renderer: TagsRender
     (call,) = result.meta["calls"]
     assert call.pop("seconds") > 0
     assert call == {"tool": "search", "status": "ok", "documents": ["d1", "d2"]}
+    assert result.meta["ledger"].pop("seconds") > 0
+    assert result.meta["ledger"] == {"calls": 1, "calls/search": 1, "errors": 0}
     assert result.meta["documents"] == ["d1", "d2"]
     assert trajectory.ledger.pop("seconds") > 0
     assert trajectory.ledger == {"calls": 1, "calls/search": 1, "errors": 0, "tokens": len(first.token_ids) + len(second.token_ids)}
@@ -128,6 +133,43 @@ def test_the_path_is_the_conversation_that_the_renderer_renders(run: Callable[..
     trajectory = run([SEARCH, ANSWER])
     messages = [message for node in trajectory.nodes for message in node.messages]
     assert trajectory.token_ids(3)[: len(trajectory.token_ids(2))] == renderer.prompt(messages[:3], DEFAULT_TOOLS)
+
+
+def test_a_path_goes_on_from_anywhere(run: Callable[..., Trajectory], renderer: TagsRenderer) -> None:
+    turns = ["I guess so", SEARCH, SEARCH, ANSWER]
+    whole = run(turns)
+
+    def tokens(trajectory: Trajectory) -> list[list[int]]:
+        return [node.token_ids for node in trajectory.nodes]
+
+    def spent(trajectory: Trajectory) -> dict[str, float]:
+        return {name: value for name, value in trajectory.ledger.items() if name != "seconds"}
+
+    for cut in range(len(whole.nodes)):
+        part = whole.fork(cut, sample=3)
+        assert part.ledger["tokens"] == sum(node.num_sampled for node in whole.nodes[: cut + 1])
+        requests: list[Request] = []
+        rest = run(turns[part.num_turns :], start=part, requests=requests)
+        assert rest is part and tokens(rest) == tokens(whole)
+        assert (rest.status, rest.answer, spent(rest)) == (whole.status, whole.answer, spent(whole))
+        # The turns that are left, with the seeds that they have on the whole path; nothing else is asked again.
+        assert [request.seed for request in requests] == [derive_seed(7, "t", 3, turn) for turn in range(4)][whole.fork(cut, 0).num_turns :]
+        assert run([], start=rest) is rest and rest.status is Status.COMPLETED
+    engine = scripted(renderer, turns)
+    step = run([], engine=engine, turns=1)
+    for done in (1, 2, 3):
+        assert (step.status, step.num_turns, step.nodes[-1].kind) == (Status.RUNNING, done, "observation")
+        run([], engine=engine, start=step, turns=1)
+    assert (tokens(step), step.answer, spent(step)) == (tokens(whole), whole.answer, spent(whole))
+
+
+def test_budgets_count_the_whole_path(run: Callable[..., Trajectory]) -> None:
+    whole = run([SEARCH, SEARCH, ANSWER])
+    for name, limit, cut in (("max_turns", 2, 4), ("max_calls", 1, 2), ("max_tokens", 40, 4)):
+        rest = run([SEARCH], start=whole.fork(cut, sample=1), **{name: limit})
+        assert rest.status is Status.TRUNCATED and str(rest.error).startswith(name)
+        assert rest.num_turns == cut // 2 + (name == "max_calls")
+    assert run([SEARCH], start=whole.fork(2, sample=1), max_turns=3, max_calls=2).ledger["calls"] == 2
 
 
 def test_several_calls_of_one_turn_share_an_observation(renderer: TagsRenderer) -> None:

@@ -1,5 +1,6 @@
 """Parts that fit are made; parts that cannot take effect are refused when the recipe is read, with the reason."""
 
+import re
 from itertools import product
 
 import pytest
@@ -51,6 +52,33 @@ def test_what_cannot_take_effect_is_refused(changed: dict, message: str) -> None
         build_parts(**({"rewards": EM} | PLAIN | changed))
     with pytest.raises(ConfigError, match=message):
         RLStage.parse({"rewards": EM} | PLAIN | changed, source="recipe")
+
+
+FORKS = {"credit": {"arpo": {}}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (FORKS, "rl.credit: 'arpo' reads forks, which nothing supplies; the run does not fork trajectories: set rl.rollout to arpo, aepo"),
+        ({"credit": {"tree-grpo": {}}, "rollout": {"independent": {}}}, "'tree-grpo' reads forks, which nothing supplies"),
+        (FORKS | {"rollout": {"arpo": {}, "tree": {}}}, "rl.rollout: expected exactly one strategy, found arpo, tree"),
+        ({"rollout": {}}, "rl.rollout: expected exactly one strategy, found none"),
+        ({"rollout": {"arppo": {}}}, "rl.rollout: unknown rollout strategy 'arppo'; did you mean 'arpo'?"),
+        ({"rollout": {"arpo": {"betta": 1}}}, "rl.rollout: arpo: unknown key 'betta'; did you mean 'beta'?"),
+        ({"rollout": {"arpo": {"initial_rollouts": 8}}}, "8 of 8 samples start from the root, so nothing can branch"),
+        ({"rollout": {"tree": {}}}, "set rl.samples to 6 or 9, or change nodes or rounds"),
+    ],
+)
+def test_forks_that_nothing_makes_are_refused(changed: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        RLStage.parse({"rewards": EM} | PLAIN | changed, source="recipe")
+
+
+def test_rollouts_that_fork_go_with_every_credit_rule_for_forks_and_without() -> None:
+    for rollout, credit in product(({"arpo": {}}, {"aepo": {}}, {"tree": {"nodes": 3}}), ("arpo", "tree-grpo", "grpo")):
+        stage = RLStage.parse({"rewards": EM} | PLAIN | {"rollout": rollout, "credit": {credit: {}}}, source="recipe")
+        assert stage.strategy().forks
 
 
 def test_a_turn_reward_that_trains_nothing_is_only_recorded() -> None:

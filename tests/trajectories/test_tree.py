@@ -76,6 +76,15 @@ def test_a_fork_goes_on_from_a_node() -> None:
         trajectory.fork(7, sample=1)
 
 
+def test_a_fork_has_spent_what_it_shares() -> None:
+    trajectory = forest()
+    trajectory.nodes[2].meta["ledger"] = {"calls": 2.0, "errors": 0.0}
+    trajectory.ledger = {"calls": 9.0, "errors": 1.0, "tokens": 50.0}
+    assert trajectory.fork(1, sample=1).ledger == {"tokens": float(trajectory.nodes[1].num_sampled)}
+    fork = trajectory.fork(2, sample=1)
+    assert fork.ledger == {"calls": 2.0, "errors": 0.0, "tokens": float(trajectory.nodes[1].num_sampled)}
+
+
 def test_what_is_trained() -> None:
     trajectory = forest()
     assert trajectory.trained

@@ -63,8 +63,7 @@ async def rollout(
         One group per task, in the order of `tasks`; its key is the task's id.
 
     Raises:
-        InputError: two tasks have the same id.
-        ConfigError: the strategy cannot make this number of attempts.
+        InputError: two tasks have the same id, or the strategy cannot make this number of attempts.
     """
     if len({task.id for task in tasks}) < len(tasks):
         twice = next(task.id for i, task in enumerate(tasks) if task.id in {earlier.id for earlier in tasks[:i]})
