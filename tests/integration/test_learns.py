@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
@@ -41,7 +42,16 @@ TASKS = [
 ]
 
 
-def test_reward_rises(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rollout": {"arpo": {}}, "credit": {"arpo": {}}},
+        {"rollout": {"tree": {}}, "credit": {"tree-grpo": {}}, "samples": 9},
+    ],
+    ids=["grpo", "arpo", "tree-grpo"],
+)
+def test_reward_rises(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     tokenizer = train_tokenizer([page.text for page in PAGES] + [task.question for task in TASKS], vocab_size=400)
     renderer = TagsRenderer(tokenizer)
@@ -73,14 +83,15 @@ def test_reward_rises(tmp_path: Path) -> None:
             "sft", Learner(model, sft, total_steps=80), lambda stream, _: stream.choice(samples), run=run, save=lambda: None,
             seed=0, batch_size=8, checkpoint_every=10**6, started=time.monotonic(),
         )  # fmt: skip
-        stage = RLStage(
-            steps=12,
-            tasks_per_step=6,
-            samples=8,
-            sampling=SamplingParams(max_tokens=30),
-            learner=LearnerConfig(dtype="float32", optimizer=OptimizerConfig(name="adamw", lr=1e-3, warmup=0, decay=0)),
-            checkpoint_every=10**6,
-        )
+        common: dict[str, Any] = {
+            "steps": 12,
+            "tasks_per_step": 6,
+            "samples": 8,
+            "sampling": SamplingParams(max_tokens=30),
+            "learner": LearnerConfig(dtype="float32", optimizer=OptimizerConfig(name="adamw", lr=1e-3, warmup=0, decay=0)),
+            "checkpoint_every": 10**6,
+        }
+        stage = RLStage(**common | options)
         engine = LocalEngine(config, tokenizer, LocalEngineConfig(max_num_seqs=64))
         learner = Learner(model, stage.learner, total_steps=12)
         draw = lambda stream, count: TASKS[:count]  # noqa: E731

@@ -1,4 +1,4 @@
-"""ARPO's entropy-based adaptive rollout (arXiv 2507.19849, section 3.1): N samples from the root, the other M - N from branching.
+"""ARPO's entropy-based adaptive rollout (arXiv 2507.19849): N samples from the root, the other M - N from branching.
 
 A path branches after a tool result with probability alpha + beta * jump (`rollout/branching.py` has the jump, and where all of this differs
 from the paper and its code). The paper states a threshold besides: P_t > tau branches. Its code draws, u - beta * jump <= tau, which is

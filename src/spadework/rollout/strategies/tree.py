@@ -1,4 +1,4 @@
-"""Tree-GRPO's tree search (arXiv 2509.21240, section 3.2): trees that grow at random nodes, a node being a step of the agent.
+"""Tree-GRPO's tree search (arXiv 2509.21240): trees that grow at random nodes, a node being a step of the agent.
 
 1. M trajectories are sampled from the root; each is the first path of a tree.
 2. L times, N nodes of every tree are chosen at random, and from each a new path is sampled to its end.
@@ -8,8 +8,8 @@ the policy went on from, in any path of the tree, but no last step. Nodes are ch
 has fewer than N. The trees are the groups of the within-tree advantage (`algorithms/credit/tree_grpo.py`), which it recognises by the
 copies of a first node.
 
-M follows from `rl.samples`. An expansion costs half a path on average, so N = 2 and L = 1 give 3 trajectories for the price of 2: the 1.5
-times that the paper reports for its budgets. Not done here: budgets in tokens or calls.
+M follows from `rl.samples`. N = 2 and L = 1 are a choice: an expansion costs half a path on average, so they give 3 trajectories for the
+price of 2, about the 1.5 times that the paper reports for a given budget. Not done here: budgets in tokens or calls.
 """
 
 from typing import ClassVar
