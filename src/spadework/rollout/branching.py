@@ -9,9 +9,9 @@ With a probability that rises with the jump the path forks at the result: Z - 1 
 samples are used up; if all paths end first, the rest starts from the root.
 
 Where this differs from the papers and their code:
-- The papers subtract the entropies of k tokens and normalise. Their code sums over the 10 best tokens of up to 20 positions of each turn and
-  divides by log V, so a long turn has more entropy than a short one. Here entropies are exact, and only positions that both turns have are
-  compared. The sum, not a mean, is what the published beta belongs to.
+- The papers subtract the entropies of k tokens and normalise. Their code sums over the 10 best tokens of up to 20 positions of each turn
+  and divides by log V, so a long turn has more entropy than a short one. Here entropies are exact, and only positions that both turns have
+  are compared. The sum, not a mean, is what the published beta belongs to.
 - Their code looks at the turn that ends in the call, before the result, and keeps first entropies in a table that is never cleared. Here it
   is the turn after the result, and a fork is compared with the first turn of its own path.
 - The turn after the result is sampled to its end before the decision, and the forks start at the result, not k tokens later. A last turn
