@@ -173,7 +173,7 @@ class _Pipeline:
             raise InputError("the expert completed no demonstration; raise limits.max_turns and limits.max_tokens")
         return [_flat(trajectory) for trajectory in kept]
 
-    def _pool(self, mix: Mix) -> TaskPool:
+    def _pool(self, mix: Mix | None) -> TaskPool:
         return TaskPool(self.data.train_tasks, mix)
 
     async def _rl(self) -> None:
