@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from spadework.algorithms.losses.loss import LossInputs, LossOutput
 from spadework.algorithms.losses.ppo_clip import PPOClip
-from spadework.training.learner import Learner, LearnerConfig, compute_dtype
+from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.optimizer import OptimizerConfig
+from spadework.training.packed import ModelWeights, compute_dtype
 from spadework.training.supervised import cross_entropy
 from spadework.trajectories.packing import Sample, group_samples, make_packs, make_sample
 from spadework.trajectories.tree import Group, Trajectory
@@ -113,7 +114,7 @@ def test_a_positive_advantage_makes_a_sample_likelier_and_a_negative_one_less_li
         for trajectory in made:
             [pack] = make_packs(flat(Group("t", [trajectory])), 1000)
             with torch.no_grad():
-                found.append(float(learner._inputs(pack, counts, frozenset(), 1.0).logprobs.mean()))
+                found.append(float(learner._inputs(pack, counts, frozenset(), {}, 1.0).logprobs.mean()))
         return found
 
     before = scores()
@@ -228,7 +229,7 @@ def test_an_objective_is_given_the_columns_that_it_needs(make_model: Make) -> No
     packs = make_packs([group_samples(made)], 10_000)
     model = make_model()
     reference = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    learner = Learner(model, EXACT, total_steps=2, reference=reference)
+    learner = Learner(model, EXACT, total_steps=2, frozen={"reference_logprobs": ModelWeights(model.config, reference)})
     wants = _Wants("rewards", "observations", "entropy", "entropy_history", "reference_logprobs")
     learner.step(packs, wants)
     [inputs] = wants.seen
@@ -250,5 +251,5 @@ def test_an_objective_is_given_the_columns_that_it_needs(make_model: Make) -> No
     plain = _Wants()
     learner.step(packs, plain)
     assert plain.seen[0].reference_logprobs is plain.seen[0].entropy is plain.seen[0].observations is None
-    with pytest.raises(ValueError, match="made without a reference"):
+    with pytest.raises(ValueError, match="needs reference_logprobs, and the learner was made without that model"):
         Learner(make_model(), EXACT, total_steps=1).step(packs, _Wants("reference_logprobs"))

@@ -39,10 +39,10 @@ def test_every_triple_is_made_or_refused_with_a_reason() -> None:
     ("changed", "message"),
     [
         ({"credit": {"mt-grpo": {}}}, "rl.credit: 'mt-grpo' reads turn_rewards, which nothing supplies; add a reward of turns"),
-        ({"credit": {"gae": {}}}, "rl.credit: 'gae' reads values, which nothing supplies; the run has no critic"),
+        ({"credit": {"gae": {}}}, "rl.credit: 'gae' reads values, which nothing supplies; add a critic, rl.critic"),
         ({"rewards": {"em": {}, "turn-format": {}}}, "no credit rule reads turn_rewards; 'grpo' does not"),
-        ({"loss": {"ppo-clip": {}, "failure-kl": {}}}, "rl.loss: a part needs teacher_logprobs"),
-        ({"loss": {"ppo-clip": {}, "value": {}}}, "the run has no critic"),
+        ({"loss": {"ppo-clip": {}, "failure-kl": {}}}, "rl.loss: a part needs teacher_logprobs, which nothing supplies; name a ch"),
+        ({"loss": {"ppo-clip": {}, "value": {}}}, "'value' is the loss of a critic, which is a model of its own; set rl.critic"),
         ({"credit": {"grpo": {}, "rloo": {}}}, "expected exactly one rule, found grpo, rloo"),
         ({"credit": {}}, "expected exactly one rule, found none"),
     ],
@@ -79,6 +79,31 @@ def test_rollouts_that_fork_go_with_every_credit_rule_for_forks_and_without() ->
     for rollout, credit in product(({"arpo": {}}, {"aepo": {}}, {"tree": {"nodes": 3}}), ("arpo", "tree-grpo", "grpo")):
         stage = RLStage.parse({"rewards": EM} | PLAIN | {"rollout": rollout, "credit": {credit: {}}}, source="recipe")
         assert stage.strategy().forks
+
+
+PPO = {"credit": {"gae": {}}, "critic": {}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"critic": {}}, "rl.critic: 'grpo' reads no values, so a critic has no effect; take gae"),
+        ({"teacher": "somewhere"}, "rl.teacher: no part of rl.loss reads teacher_logprobs; add failure-kl"),
+        ({"mini_batches": 5, "tasks_per_step": 4}, "rl.mini_batches: 5 updates per pass need as many groups, and a step has 4"),
+        (PPO | {"critic": {"warmup": 10}, "steps": 10}, "rl.critic.warmup: 10 of 10 steps leave none in which the policy learns"),
+        (PPO | {"critic": {"learner": {}}}, "unknown key 'critic.learner'"),
+        (PPO | {"critic": {"clip": 0}}, "'critic.clip': Input should be greater than 0"),
+    ],
+)
+def test_a_knob_without_effect_is_refused(stage: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RLStage.parse(stage, source="recipe")
+
+
+def test_ppo_with_a_critic_and_dgpo_with_a_teacher_fit() -> None:
+    stage = RLStage.parse(PPO | {"loss": {"ppo-clip": {}, "failure-kl": {}}, "teacher": "somewhere", "steps": 2}, source="recipe")
+    assert stage.parts().credit == credit_rules.build("gae")
+    assert stage.critic is not None and stage.critic.clip == 0.5
 
 
 def test_a_turn_reward_that_trains_nothing_is_only_recorded() -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spadework.trajectories.packing import Pack, Sample, group_samples, make_packs, make_sample
+from spadework.trajectories.packing import Pack, Sample, group_samples, make_packs, make_sample, step_samples
 from spadework.trajectories.tree import Group, Status, Trajectory
 
 
-def generation(trajectory: Trajectory, parent: int, tokens: list[int], advantage: float = 0.0) -> int:
+def generation(trajectory: Trajectory, parent: int | None, tokens: list[int], advantage: float = 0.0) -> int:
     """A policy turn; log-probability and entropy of a token are functions of it, so that columns can be told apart."""
     node = trajectory.add(
         "generation", tokens, parent=parent, logprobs=[-t / 100 for t in tokens], entropies=[t / 10 for t in tokens], version=0
@@ -220,6 +220,31 @@ def test_every_policy_token_is_a_target_and_nothing_else(seeds: list[int], max_t
     advantages = {t: a for t, _, a in expected}
     assert all(a == pytest.approx(advantages[t]) for t, _, a in found)
     assert sum(pack.num_sequences for pack in packs) == sum(map(len, families))
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=3, unique=True), st.sampled_from([1, 15, 40, 10**6]))
+def test_a_policy_token_has_one_number_however_it_is_packed(seeds: list[int], max_tokens: int) -> None:
+    groups = [random_group(seed, 1000 * (1 + number)) for number, seed in enumerate(seeds)]
+    trained = [trajectory for group in groups for trajectory in group if trajectory.trained]
+    in_order = [token for trajectory in trained for node in trajectory.generations() for token in node.token_ids]
+    packs = make_packs(step_samples(groups), max_tokens)
+    numbers = [number for pack in packs for number in pack.numbers.tolist()]
+    assert [in_order[number] for number in numbers] == [token for pack in packs for token in pack.token_ids[pack.targets]]
+    assert sorted(numbers) == list(range(len(in_order)))
+
+
+def test_numbers_by_hand() -> None:
+    # The first token of a root is no target, and keeps its number; a fork's copies have numbers of their own.
+    alone = Trajectory("u")
+    generation(alone, None, [10, 11])
+    first = Trajectory("t", 0)
+    first.add("prompt", [1, 2], parent=None)
+    generation(first, 0, [20, 21])
+    fork = first.fork(1, sample=1)
+    generation(fork, 1, [22])
+    [pack] = make_packs(step_samples([Group("u", [alone]), Group("t", [first, fork])]), 100)
+    found = sorted(zip(pack.numbers.tolist(), pack.token_ids[pack.targets].tolist(), strict=True))
+    assert found == [(1, 11), (2, 20), (3, 21), (4, 20), (5, 21), (6, 22)]
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 15, 40]))

@@ -8,7 +8,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,14 @@ from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.read import ReadTool
 from spadework.tools.search import SearchTool
+from spadework.training.critic import Critic
 from spadework.training.learner import Learner, LearnerConfig
+from spadework.training.packed import ModelWeights, compute_dtype
 from spadework.training.reading import make_reading_sample
 from spadework.training.rl import train_rl
-from spadework.training.stages import Mix, SFTStage
+from spadework.training.stages import Mix, RLStage, SFTStage
 from spadework.training.supervised import train_supervised
+from spadework.training.teacher import check_teacher, load_teacher
 from spadework.training.trainer_state import load_trainer_state, save_stage
 from spadework.trajectories.packing import Sample, make_sample
 from spadework.trajectories.store import Record, read_records, write_records
@@ -97,6 +100,8 @@ class _Pipeline:
         before = max((event["time"] for event in self.run.events() if "time" in event), default=0.0)
         self.started = time.monotonic() - before
         self.tokenizer, self.model = prepare_model(self.recipe, self.data, self.run)
+        if self.recipe.rl is not None and self.recipe.rl.teacher is not None:
+            check_teacher(self.recipe.rl.teacher, self.tokenizer)  # now, and not after hours of other stages
         self.renderer = make_renderer(self.recipe.model.renderer, self.tokenizer)
         self.engine = make_engine(self.recipe, self.model, self.tokenizer)
         self.train = make_environment(self.recipe, self.data.train, self.renderer)
@@ -121,14 +126,20 @@ class _Pipeline:
             raise InputError(f"{self.run.path}: stage '{stage}' is done but its checkpoint is gone; start a new run with another --out")
         _copy_weights(load_model(checkpoints[-1][1]), self.model)
 
-    def _learner(self, stage: str, config: LearnerConfig, steps: int, *, keep_reference: bool = False) -> Learner:
+    def _learner(
+        self,
+        stage: str,
+        config: LearnerConfig,
+        steps: int,
+        *,
+        frozen: Mapping[str, ModelWeights] | None = None,
+        critic: Critic | None = None,
+    ) -> Learner:
         """A learner at the start of a stage, or where an earlier process left it."""
         checkpoints = self.run.checkpoints(stage)
-        # What the stage starts from, which a resume must not take from the checkpoint.
-        reference = {name: tensor.detach().clone() for name, tensor in parameters(self.model).items()} if keep_reference else None
         if checkpoints:
             _copy_weights(load_model(checkpoints[-1][1]), self.model)
-        learner = Learner(self.model, config, total_steps=steps, reference=reference)
+        learner = Learner(self.model, config, total_steps=steps, frozen=frozen, critic=critic)
         if checkpoints:
             load_trainer_state(checkpoints[-1][1], self.model, learner)
         self.run.rewind(stage, learner.step_number)
@@ -179,8 +190,12 @@ class _Pipeline:
     async def _rl(self) -> None:
         config = self.recipe.rl
         assert config is not None
-        needs = config.parts().objective.needs
-        learner = self._learner("rl", config.learner, config.steps, keep_reference="reference_logprobs" in needs)
+        # Both are made from what the stage starts from, which a resume must not take from the checkpoint.
+        frozen = self._frozen(config)
+        critic = None
+        if config.critic is not None:
+            critic = Critic(self.model, config.critic, total_steps=config.steps, dtype=config.learner.dtype)
+        learner = self._learner("rl", config.learner, config.steps, frozen=frozen, critic=critic)
         await train_rl(
             config,
             learner,
@@ -192,6 +207,17 @@ class _Pipeline:
             seed=self.recipe.seed,
             started=self.started,
         )
+
+    def _frozen(self, config: RLStage) -> dict[str, ModelWeights]:
+        """The models that the stage's objective reads and nobody trains."""
+        frozen = {}
+        if "reference_logprobs" in config.parts().objective.needs:
+            start = {name: tensor.detach().clone() for name, tensor in parameters(self.model).items()}
+            frozen["reference_logprobs"] = ModelWeights(self.model.config, start)
+        if config.teacher is not None:
+            device = self.recipe.device
+            frozen["teacher_logprobs"] = load_teacher(config.teacher, device=device, dtype=compute_dtype(config.learner.dtype, device))
+        return frozen
 
     async def _evaluate(self, stage: str, seconds: float) -> None:
         """Greedy and sampled success on the held-out tasks; the cards are the stage's last file."""

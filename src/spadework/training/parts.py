@@ -25,11 +25,9 @@ SUPPLIED_RECORDS = frozenset({"entropies", "roles"})
 _REASONS = {
     "turn_rewards": "add a reward of turns to rl.rewards, such as turn-format",
     "span_rewards": "add a reward of spans to rl.rewards, such as last-token",
-    "values": "the run has no critic",
-    "old_values": "the run has no critic",
-    "returns": "the run has no critic",
+    "values": "add a critic, rl.critic: {}",
     "forks": "the run does not fork trajectories: set rl.rollout to arpo, aepo or tree",
-    "teacher_logprobs": "the run has no teacher",
+    "teacher_logprobs": "name a checkpoint as rl.teacher",
 }
 
 
@@ -44,7 +42,15 @@ class Parts:
 
 
 def build_parts(
-    rewards: Spec, selection: Spec, credit: Spec, loss: Spec, *, on_error: Literal["stop", "drop"] = "stop", forks: bool = False
+    rewards: Spec,
+    selection: Spec,
+    credit: Spec,
+    loss: Spec,
+    *,
+    on_error: Literal["stop", "drop"] = "stop",
+    forks: bool = False,
+    critic: bool = False,
+    teacher: bool = False,
 ) -> Parts:
     """Make the parts that a recipe names.
 
@@ -55,12 +61,16 @@ def build_parts(
         loss: {part: {options}}, exactly one surrogate.
         on_error: what a reward that raises does to the run.
         forks: whether the rollout forks trajectories.
+        critic: whether the run has one.
+        teacher: whether the run has one.
 
     Raises:
-        ConfigError: an unknown name or option; a part reads what nobody supplies; a reward that no credit rule reads.
+        ConfigError: an unknown name or option; a part reads what nobody supplies; a reward, a critic or a teacher that no part reads.
     """
     if len(credit) != 1:
         raise ConfigError(f"rl.credit: expected exactly one rule, found {', '.join(credit) or 'none'}")
+    if "value" in loss:
+        raise ConfigError("rl.loss: 'value' is the loss of a critic, which is a model of its own; set rl.critic: {clip: 0.5} instead")
     [(name, options)] = credit.items()
     parts = Parts(
         Rubric.build(rewards, source="rl.rewards", on_error=on_error),
@@ -69,10 +79,16 @@ def build_parts(
         build_objective(loss, "rl.loss"),
     )
     supplied = parts.rubric.supplies
-    for missing in sorted(parts.credit.reads - supplied - SUPPLIED_RECORDS - ({"forks"} if forks else set())):
+    made = ({"values"} if critic else set()) | ({"forks"} if forks else set())
+    for missing in sorted(parts.credit.reads - supplied - made - SUPPLIED_RECORDS):
         raise ConfigError(f"rl.credit: '{name}' reads {missing}, which nothing supplies; {_REASONS[missing]}, or take another rule")
     for unread in sorted(supplied - parts.credit.reads - parts.credit.uses):
         raise ConfigError(f"rl.rewards: no credit rule reads {unread}; '{name}' does not, so set their weight to 0 or take another rule")
-    for missing in sorted(parts.objective.needs - SUPPLIED_COLUMNS):
+    if critic and "values" not in parts.credit.reads | parts.credit.uses:
+        raise ConfigError(f"rl.critic: '{name}' reads no values, so a critic has no effect; take gae as rl.credit, or leave rl.critic out")
+    taught = {"teacher_logprobs"} if teacher else set()
+    if taught - parts.objective.needs:
+        raise ConfigError("rl.teacher: no part of rl.loss reads teacher_logprobs; add failure-kl, or leave rl.teacher out")
+    for missing in sorted(parts.objective.needs - SUPPLIED_COLUMNS - taught):
         raise ConfigError(f"rl.loss: a part needs {missing}, which nothing supplies; {_REASONS[missing]}")
     return parts

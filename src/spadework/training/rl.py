@@ -1,8 +1,8 @@
 """The RL loop: rollout, score, select, credit, learn, load. Nothing here knows an algorithm, a reward or an agent by name.
 
-One optimiser update per rollout, so every sample is trained on by the policy that made it (staleness 0), and the loss's ratio starts at 1.
-Each step reports how far the trainer's log-probabilities are from the sampler's (invariant 3). A step in which no group is left after
-selection changes nothing and says so.
+A step is one rollout and one or more optimiser updates on it, so every sample was made by the weights that the step starts from (staleness
+0), and the loss's ratio starts at 1. Each step reports how far the trainer's log-probabilities are from the sampler's (invariant 3). A step
+in which no group is left after selection changes nothing and says so.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+from spadework.algorithms.credit.credit import CreditError
+from spadework.algorithms.credit.policy_tokens import write
 from spadework.algorithms.selection.resampling import next_draw
 from spadework.core.progress import Progress
 from spadework.core.run import Run
@@ -19,10 +21,11 @@ from spadework.rollout.environment import Environment
 from spadework.rollout.forest import forest_metrics
 from spadework.tasks.task import Task
 from spadework.training.learner import Learner
+from spadework.training.mini_batches import deal
 from spadework.training.parts import Parts
 from spadework.training.stages import RLStage
 from spadework.training.trainer_state import keep_checkpoint
-from spadework.trajectories.packing import group_samples, make_packs
+from spadework.trajectories.packing import Pack, Sample, make_packs, step_samples
 from spadework.trajectories.store import Record, write_records
 from spadework.trajectories.tree import Group, Status
 
@@ -68,9 +71,7 @@ async def train_rl(
                 | counts
                 | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
             )
-            parts.credit.assign(kept)
-            packs = make_packs([group_samples(group) for group in kept], learner.config.max_tokens_per_pack)
-            metrics |= learner.step(packs, parts.objective, temperature=config.sampling.temperature)
+            metrics |= _learn(config, parts, learner, kept, seed=derive_seed(seed, "mini-batches", step))
             await engine.load(learner.weights, step)
             run.event("rl", step, time=time.monotonic() - started, **metrics, **{"timing_s/step": time.monotonic() - begin})
             progress.advance(
@@ -79,6 +80,29 @@ async def train_rl(
             if keep_checkpoint(step, learner.total_steps, config.checkpoint_every):
                 _write_groups(run, tasks, groups)
                 save()
+
+
+def _learn(config: RLStage, parts: Parts, learner: Learner, groups: Sequence[Group], *, seed: int) -> dict[str, float]:
+    """Credit, and as many optimiser updates as the stage has per step."""
+
+    def pack(families: Sequence[Sequence[Sample]]) -> list[Pack]:
+        return make_packs(families, learner.config.max_tokens_per_pack)
+
+    trained = [trajectory for group in groups for trajectory in group if trajectory.trained]
+    if learner.critic is not None:
+        values, start = learner.critic.estimate(pack(step_samples(groups)), sum(each.num_sampled for each in trained)), 0
+        for trajectory in trained:
+            write(trajectory, values[start : start + trajectory.num_sampled], "values")
+            start += trajectory.num_sampled
+    parts.credit.assign(groups)
+    if learner.critic is not None and any(node.num_sampled and not node.returns for each in trained for node in each.generations()):
+        raise CreditError(f"{type(parts.credit).__name__} reads a critic's values and writes no returns, so the critic cannot learn")
+    families = [family for family in step_samples(groups) if family]
+    updates = None
+    if families and config.ppo_epochs * config.mini_batches > 1:
+        dealt = deal(families, epochs=config.ppo_epochs, mini_batches=config.mini_batches, seed=seed)
+        updates = [pack(chosen) for chosen in dealt]
+    return learner.step(pack(families), parts.objective, temperature=config.sampling.temperature, updates=updates)
 
 
 async def _collect(

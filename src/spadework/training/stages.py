@@ -9,6 +9,7 @@ from spadework.core.config import Config
 from spadework.core.errors import ConfigError
 from spadework.engines.engine import SamplingParams
 from spadework.rollout.strategy import Strategy, strategies
+from spadework.training.critic import CriticConfig
 from spadework.training.learner import LearnerConfig
 from spadework.training.parts import Parts, build_parts
 from spadework.training.reading import ReadingPhase
@@ -78,6 +79,15 @@ class RLStage(Config):
     loss: dict[str, dict[str, Any]] = Field(default={"ppo-clip": {"aggregation": "token-mean"}})
     """One registered surrogate with its options, and any corrections and terms."""
     learner: LearnerConfig = LearnerConfig()
+    ppo_epochs: int = Field(default=1, gt=0)
+    """Passes over the batch of a step."""
+    mini_batches: int = Field(default=1, gt=0)
+    """Optimiser updates per pass; the groups of the batch are dealt over them. With one update per step the clip of a surrogate has no
+    effect, as in any on-policy run: its ratio is 1."""
+    critic: CriticConfig | None = None
+    """A value model for a credit rule that reads values: `gae`."""
+    teacher: str | None = None
+    """A Hugging Face checkpoint with the policy's tokens, for a loss that reads `teacher_logprobs`: `failure-kl`."""
     checkpoint_every: int = Field(default=20, gt=0)
 
     on_error: Literal["stop", "drop"] = "stop"
@@ -89,7 +99,16 @@ class RLStage(Config):
 
     def parts(self) -> Parts:
         """The parts by their names, checked against each other."""
-        return build_parts(self.rewards, self.selection, self.credit, self.loss, on_error=self.on_error, forks=self.strategy().forks)
+        return build_parts(
+            self.rewards,
+            self.selection,
+            self.credit,
+            self.loss,
+            on_error=self.on_error,
+            forks=self.strategy().forks,
+            critic=self.critic is not None,
+            teacher=self.teacher is not None,
+        )
 
     def strategy(self) -> Strategy:
         """How the trajectories of a task come about; checked against their number.
@@ -107,4 +126,11 @@ class RLStage(Config):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         self.parts()
+        if self.mini_batches > self.tasks_per_step:
+            raise ConfigError(
+                f"rl.mini_batches: {self.mini_batches} updates per pass need as many groups, and a step has "
+                f"{self.tasks_per_step}; lower it, or raise rl.tasks_per_step"
+            )
+        if self.critic is not None and 0 < self.steps <= self.critic.warmup:
+            raise ConfigError(f"rl.critic.warmup: {self.critic.warmup} of {self.steps} steps leave none in which the policy learns")
         return self

@@ -8,6 +8,9 @@ target instead of rolling labels.
 Every policy token of every node is a target once. Branches of one trajectory share a node, which has one advantage. A fork has copies of
 its prefix (`Node.shared_with`), each with its own advantage; they stand in the pack once and are a target once per copy, each in its own
 sequence. So any loss, with its counts and its gradient, is that of the unshared sequences, and only the work of the model is saved.
+
+Every policy token of a step has a number, which it keeps however the step is packed: what is computed of it in one packing (the
+log-probability under a frozen model, the estimate of a critic) is found again in another.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +23,7 @@ import numpy.typing as npt
 
 from spadework.trajectories.tree import Group, Trajectory
 
-__all__ = ["Pack", "Sample", "Segment", "group_samples", "make_packs", "make_sample"]
+__all__ = ["Pack", "Sample", "Segment", "group_samples", "make_packs", "make_sample", "step_samples"]
 
 Key = tuple[object, ...]
 
@@ -47,6 +50,8 @@ class _Span(NamedTuple):
     """Whether these are tokens of an observation node, which a loss may predict too."""
     columns: tuple[Sequence[float] | float, ...]
     """In the order of `_COLUMNS`: one value per token, or one for all."""
+    number: int
+    """Of its first policy token in the step."""
 
 
 _COLUMNS = ("advantages", "sampler_logprobs", "entropies", "rewards", "values", "returns")
@@ -74,6 +79,8 @@ class Pack:
     """[M] index of each policy token; the same index several times where forks have copies of it."""
     sources: npt.NDArray[np.int64]
     """[M] index of the token from whose hidden state it is predicted."""
+    numbers: npt.NDArray[np.int64]
+    """[M] number of the policy token in the step (see `step_samples`)."""
     advantages: npt.NDArray[np.float32]
     """[M]"""
     sampler_logprobs: npt.NDArray[np.float32]
@@ -98,10 +105,10 @@ class Pack:
 def make_sample(token_ids: Sequence[int], mask: Sequence[bool]) -> Sample:
     """A sample of plain tokens, for supervised stages; its advantages are 1 where the mask is True."""
     key = (id(token_ids),)
-    return Sample((_Span(key, key, token_ids, mask, False, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),))
+    return Sample((_Span(key, key, token_ids, mask, False, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0),))
 
 
-def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, int]) -> Iterable[Sample]:
+def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, int], first: int) -> Iterable[Sample]:
     spans = {}
     for node in trajectory.nodes:
         owner: Key = (number, node.id)
@@ -114,7 +121,9 @@ def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, 
             node.mask,
             node.kind == "observation",
             (node.advantages or 0.0, node.logprobs, node.entropies, float(trajectory.reward), node.values or 0.0, node.returns or 0.0),
+            first,
         )
+        first += node.num_sampled
     for leaf in trajectory.leaves():
         path = trajectory.path(leaf.id)
         while path and path[-1].kind != "generation":
@@ -123,14 +132,31 @@ def _trajectory_samples(trajectory: Trajectory, number: int, numbers: dict[int, 
             yield Sample(tuple(spans[node.id] for node in path))
 
 
-def group_samples(group: Group) -> list[Sample]:
+def group_samples(group: Group, first: int = 0) -> list[Sample]:
     """The samples of a group's trajectories that are trained on: one per leaf, cut after its last policy turn.
 
     Roots with the same tokens are the same node, and so are a node and its copies in forks.
+
+    Args:
+        group: with advantages, or without to compute something else of its tokens.
+        first: number of its first policy token; the others follow by trajectory and node.
     """
     numbers = {trajectory.sample: number for number, trajectory in enumerate(group)}
-    members = [(number, trajectory) for number, trajectory in enumerate(group) if trajectory.trained]
-    return [sample for number, trajectory in members for sample in _trajectory_samples(trajectory, number, numbers)]
+    samples: list[Sample] = []
+    for number, trajectory in enumerate(group):
+        if trajectory.trained:
+            samples.extend(_trajectory_samples(trajectory, number, numbers, first))
+            first += trajectory.num_sampled
+    return samples
+
+
+def step_samples(groups: Iterable[Group]) -> list[list[Sample]]:
+    """The samples of every group of a step. Policy tokens are numbered from 0 over all trajectories that are trained on."""
+    families, first = [], 0
+    for group in groups:
+        families.append(group_samples(group, first))
+        first += sum(trajectory.num_sampled for trajectory in group if trajectory.trained)
+    return families
 
 
 def make_packs(families: Sequence[Sequence[Sample]], max_tokens: int) -> list[Pack]:
@@ -194,6 +220,7 @@ class _Builder:
         self.tokens: list[int] = []
         self.targets: list[int] = []
         self.sources: list[int] = []
+        self.numbers: list[int] = []
         self.sequence_ids: list[int] = []
         self.observed: list[int] = []
         self.observed_sources: list[int] = []
@@ -244,14 +271,17 @@ class _Builder:
         if span.observed and mask and source >= 0:
             self.observed.extend(range(start, stop))
             self.observed_sources.extend((source, *range(start, stop - 1)))
+        number = span.number
         if source < 0 and mask:
             # The first token of a root is predicted from nothing and can not be a target.
+            number += mask[0]
             mask = [False, *mask[1:]]
         if not any(mask):
             return
         count = mask.count(True)
         self.targets.extend(compress(range(start, stop), mask))
         self.sources.extend(compress((source, *range(start, stop - 1)), mask))
+        self.numbers.extend(range(number, number + count))
         for column, values in zip(self.columns, span.columns, strict=True):
             if isinstance(values, float):
                 column.extend([values] * count)
@@ -269,6 +299,7 @@ def _pack(families: Sequence[Sequence[Sample]]) -> Pack:
         segments=builder.segments,
         targets=np.array(builder.targets, dtype=np.int64),
         sources=np.array(builder.sources, dtype=np.int64),
+        numbers=np.array(builder.numbers, dtype=np.int64),
         sequence_ids=np.array(builder.sequence_ids, dtype=np.int64),
         num_sequences=builder.sequences,
         observations=np.array(builder.observed, dtype=np.int64),

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 Make = Callable[..., LossInputs]
 CORRECTIONS = ("tis", "is-mask", "sequence-mask", "geometric-mask")
-TERMS = ("kl", "failure-kl", "entropy-bonus", "entropy-corridor", "echo", "value")
+TERMS = ("kl", "failure-kl", "entropy-bonus", "entropy-corridor", "echo")
 SURROGATES = ("aepo", "cispo", "gmpo", "gspo", "ppo-clip")
 
 
@@ -80,12 +80,12 @@ def test_micro_batches_add_up_to_the_big_batch(surrogate: str, data: st.DataObje
     objective = build_objective(spec | {name: {} for name in TERMS})
     total = sum(lengths)
     names = ["old_logprobs", "sampler_logprobs", "advantages", "entropies", "reference_logprobs", "teacher_logprobs"]
-    names += ["rewards", "entropy", "values", "old_values", "returns", "weights"]
+    names += ["rewards", "entropy", "weights"]
     columns = {name: torch.randn(total, generator=generator, dtype=torch.float64) for name in ["logprobs", *names]}
     columns["entropy"] = columns["entropy"].abs()
     observations = torch.randn(total + 3, generator=generator, dtype=torch.float64)
     sequence_ids = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    leaves = [columns["logprobs"].requires_grad_(), columns["entropy"].requires_grad_(), columns["values"].requires_grad_()]
+    leaves = [columns["logprobs"].requires_grad_(), columns["entropy"].requires_grad_()]
     leaves.append(observations.requires_grad_())
 
     def part(first: int, last: int) -> LossInputs:
@@ -125,8 +125,8 @@ def test_observations_are_counted(make_inputs: Make) -> None:
 
 
 def test_columns_of_the_parts_are_checked(make_inputs: Make) -> None:
-    with pytest.raises(ValueError, match=r"returns has shape \(2,\); expected one entry per policy token: \(1,\)"):
-        replace(make_inputs([1.0], [1], [0]), returns=torch.zeros(2))
+    with pytest.raises(ValueError, match=r"rewards has shape \(2,\); expected one entry per policy token: \(1,\)"):
+        replace(make_inputs([1.0], [1], [0]), rewards=torch.zeros(2))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from spadework.algorithms.losses.failure_kl import FailureKL
 from spadework.algorithms.losses.kl import KL, Estimator, estimate_kl
 from spadework.algorithms.losses.loss import LossInputs, Term, losses
 from spadework.algorithms.losses.ppo_clip import PPOClip
-from spadework.algorithms.losses.value import Value
+from spadework.algorithms.losses.value import value_loss
 from spadework.core.errors import ConfigError
 
 torch.set_num_threads(1)
@@ -113,15 +113,17 @@ def test_echo_by_hand(make_inputs: Make) -> None:
     assert share(ECHO(), nothing).item() == 0
 
 
-def test_value_by_hand(make_inputs: Make) -> None:
+def test_value_by_hand() -> None:
     # return 1 everywhere. V .2 from .1: within .5: .8^2 / 2 = .32, gradient -.8. V .9 from .1: clipped to .6, whose error .4 is larger:
     # .08, no gradient. V 3 from 1: clipped to 1.5; the free error 2 is larger: 2, gradient 2.
-    inputs = make_inputs([1.0] * 3, [0] * 3, [0] * 3, values=column(0.2, 0.9, 3), old_values=[0.1, 0.1, 1.0], returns=[1.0] * 3)
-    loss = share(Value(), inputs)
-    assert loss.item() == pytest.approx((0.32 + 0.08 + 2) / 3)
-    assert gradient(loss, inputs.values) == pytest.approx([-0.8 / 3, 0, 2 / 3])
-    # a wide range is the square alone
-    assert share(Value(clip=100), inputs).item() == pytest.approx((0.32 + 0.005 + 2) / 3)
+    values, old, returns = column(0.2, 0.9, 3), torch.tensor([0.1, 0.1, 1.0]), torch.ones(3)
+    loss, cut = value_loss(values, old, returns, clip=0.5)
+    assert loss.tolist() == pytest.approx([0.32, 0.08, 2]) and cut.tolist() == [False, True, False]
+    assert gradient(loss.sum(), values) == pytest.approx([-0.8, 0, 2])
+    # without a clip, or with a wide one, it is the square alone
+    for clip in (None, 100.0):
+        loss, cut = value_loss(values, old, returns, clip)
+        assert loss.tolist() == pytest.approx([0.32, 0.005, 2]) and not cut.any()
 
 
 def test_gradcheck(make_inputs: Make) -> None:
@@ -145,7 +147,6 @@ def test_gradcheck(make_inputs: Make) -> None:
         ("kl", {"estimator": "k4"}, "'estimator': Input should be 'k1', 'k2' or 'k3'"),
         ("failure-kl", {"estimator": "k1"}, "'estimator': Input should be 'k2' or 'k3'"),
         ("entropy-corridor", {"low": 2}, "entropy-corridor: 'low' 2.0 must be less than 'high' 1.5"),
-        ("value", {"clip": 0}, "'clip': Input should be greater than 0"),
     ],
 )
 def test_bad_options_are_named(name: str, options: dict[str, Any], message: str) -> None:

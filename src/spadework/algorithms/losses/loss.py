@@ -1,8 +1,8 @@
 """The loss contract: pure tensor functions over the policy tokens of a packed batch.
 
 All tensors are one-dimensional: N is the number of policy tokens of the micro-batch, whatever sample they come from; prompt and observation
-tokens are already gone (invariant 2). `num_tokens` and `num_sequences` count the whole optimiser step, over all micro-batches and ranks, so
-every loss is a sum divided by a global count and micro-batches simply add up. Averaging within a micro-batch instead weighs tokens by how
+tokens are already gone (invariant 2). `num_tokens` and `num_sequences` count the whole optimiser update, over all micro-batches, so every
+loss is a sum divided by a global count and micro-batches simply add up. Averaging within a micro-batch instead weighs tokens by how
 they happened to be packed, a mistake that at least six frameworks have made.
 
 An objective (`losses/objective`) has exactly one `Surrogate`, and any number of `Correction`s, which multiply its tokens by constants, and
@@ -57,9 +57,9 @@ class LossInputs:
     sequence_ids: Tensor
     """Which sample of the micro-batch a token belongs to: integers from 0. A sample is never split over micro-batches."""
     num_tokens: int
-    """Policy tokens of the whole step."""
+    """Policy tokens of the whole optimiser update."""
     num_sequences: int
-    """Samples of the whole step."""
+    """Samples of the whole optimiser update."""
     weights: Tensor | None = None
     """Factor on each token's loss, constant; None means 1. Weights do not enter the counts."""
     entropies: Tensor | None = None
@@ -77,13 +77,7 @@ class LossInputs:
     observations: Tensor | None = None
     """[K]: log-probabilities of the observation tokens of the micro-batch under the trained policy; with gradient."""
     num_observations: int = 0
-    """Observation tokens of the whole step."""
-    values: Tensor | None = None
-    """A critic's estimate of the return before each token; with gradient."""
-    old_values: Tensor | None = None
-    """The estimates from which the advantages were made."""
-    returns: Tensor | None = None
-    """What the critic should have said."""
+    """Observation tokens of the whole optimiser update."""
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length and counts that cannot be those of the step."""

@@ -1,34 +1,28 @@
 """A critic's loss, with the clip of PPO's implementations: max((V - R)^2, (clip(V, V_old +- clip) - R)^2) / 2.
 
 The clip takes the gradient from an estimate that has already moved `clip` towards its return. It is not in PPO's paper (arXiv 1707.06347,
-eq. 9 has the square alone) but in its code, and verl and TRL keep it: verl's range is 0.5, TRL's 0.2. The gradient goes through `values`
-only; whether the critic shares weights with the policy is the learner's affair, and so is a learning rate of its own.
+eq. 9 has the square alone) but in its code, and verl and TRL keep it: verl's range is 0.5, TRL's 0.2. It is no part of an objective,
+because the critic is a model of its own (`training/critic`): nothing that the policy's loss could add to itself would reach it.
 """
 
-from collections.abc import Callable
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from spadework.algorithms.losses.loss import LossInputs, Term, register
-
-__all__ = ["Value"]
+__all__ = ["value_loss"]
 
 
-@register("value")
-class Value(Term):
-    """Half the larger of the squared errors of the estimate and of its clipped form."""
+def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None = 0.5) -> tuple[Tensor, Tensor]:
+    """Loss of every token [N], and for which tokens the clip cuts the gradient [N].
 
-    needs: ClassVar[frozenset[str]] = frozenset({"values", "old_values", "returns"})
-    metric: ClassVar[str] = "critic/vf_loss"
-    coef: float = Field(default=1.0, gt=0)
-    clip: float = Field(default=0.5, gt=0)
-    """How far an estimate may move, in units of the reward."""
-
-    def __call__(self, inputs: LossInputs, average: Callable[[Tensor], Tensor]) -> Tensor:
-        """The micro-batch's share of the critic's loss."""
-        assert inputs.values is not None and inputs.old_values is not None and inputs.returns is not None
-        clipped = inputs.old_values + (inputs.values - inputs.old_values).clamp(-self.clip, self.clip)
-        return average(torch.maximum((inputs.values - inputs.returns).square(), (clipped - inputs.returns).square()) / 2)
+    Args:
+        values: estimates of the return before each token, with gradient.
+        old_values: the estimates from which the advantages were made.
+        returns: what the critic should have said.
+        clip: how far an estimate may move, in units of the reward; None for the square alone.
+    """
+    free = (values - returns).square() / 2
+    if clip is None:
+        return free, torch.zeros_like(free, dtype=torch.bool)
+    bounded = old_values + (values - old_values).clamp(-clip, clip)
+    clipped = (bounded - returns).square() / 2
+    return torch.maximum(free, clipped), clipped > free
