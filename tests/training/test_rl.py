@@ -4,8 +4,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import correlation
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from spadework.agents.planner import Planner
+from spadework.algorithms.credit.credit import CreditError
+from spadework.algorithms.credit.credit import register as register_credit
+from spadework.algorithms.credit.gae import GAE
 from spadework.core.run import Run
 from spadework.corpus.store import MemoryCorpus
 from spadework.corpus.worlds.generate import build_world
@@ -30,12 +34,13 @@ from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.read import ReadTool
 from spadework.tools.search import SearchTool
+from spadework.training.critic import Critic
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.rl import train_rl
 from spadework.training.stages import RLStage
 from spadework.training.trainer_state import load_trainer_state, save_stage
 from spadework.trajectories.store import read_records
-from spadework.trajectories.tree import Trajectory
+from spadework.trajectories.tree import Group, Trajectory
 
 Make = Callable[..., PreTrainedModel]
 
@@ -122,19 +127,40 @@ def test_a_run_says_what_happened(make_model: Make, world: Any, loop: Loop, tmp_
         assert all(len(node.advantages) == len(node.token_ids) for node in sampled)
 
 
-def test_kill_and_resume_is_the_uninterrupted_run(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+def changed(**values: Any) -> RLStage:
+    return RLStage.model_validate(STAGE.model_dump() | values)
+
+
+SEVERAL = changed(ppo_epochs=2, mini_batches=2)
+# Turn rewards too, which gae places on the last token of a turn.
+PPO = changed(
+    ppo_epochs=2, mini_batches=2, credit={"gae": {"lam": 0.95}}, critic={"warmup": 1, "optimizer": {"name": "adamw", "lr": 5e-3}},
+    rewards=STAGE.rewards | {"turn-format": {"weight": 0.1}},
+)  # fmt: skip
+
+
+def make_learner(model: PreTrainedModel, stage: RLStage, start: PreTrainedModel) -> Learner:
+    """As the chain makes it: a critic starts from what the stage starts from."""
+    critic = None if stage.critic is None else Critic(start, stage.critic, total_steps=stage.steps, dtype="float32")
+    return Learner(model, stage.learner, total_steps=stage.steps, critic=critic)
+
+
+@pytest.mark.parametrize("stage", [STAGE, SEVERAL, PPO], ids=["one-update", "several", "ppo"])
+def test_kill_and_resume_is_the_uninterrupted_run(make_model: Make, world: Any, loop: Loop, tmp_path: Path, stage: RLStage) -> None:
+    start = policy(make_model, world)
     whole = Run.create(tmp_path / "whole", {})
-    loop(whole, Learner(policy(make_model, world), STAGE.learner, total_steps=4))
+    uninterrupted = make_learner(policy(make_model, world), stage, start)
+    loop(whole, uninterrupted, stage=stage)
     broken = Run.create(tmp_path / "broken", {})
     with pytest.raises(KeyboardInterrupt):
-        loop(broken, Learner(policy(make_model, world), STAGE.learner, total_steps=4), kill_in=4)
+        loop(broken, make_learner(policy(make_model, world), stage, start), stage=stage, kill_in=4)
     [(step, folder)] = broken.checkpoints("rl")
     assert step == 2, "step 3 was done and is lost"
     model = load_model(folder)
-    learner = Learner(model, STAGE.learner, total_steps=4)
+    learner = make_learner(model, stage, start)
     load_trainer_state(folder, model, learner)
     broken.rewind("rl", learner.step_number)
-    loop(broken, learner)
+    loop(broken, learner, stage=stage)
     mine, theirs = (load_model(run.checkpoints("rl")[-1][1]) for run in (broken, whole))
     for (name, a), b in zip(mine.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b), name
@@ -144,6 +170,60 @@ def test_kill_and_resume_is_the_uninterrupted_run(make_model: Make, world: Any, 
         return list(map(json.dumps, kept))
 
     assert told(broken) == told(whole)
+    if stage.critic is not None:
+        critics = [each.state_dict()["critic"]["model"] for each in (learner, uninterrupted)]
+        assert all(torch.equal(critics[0][name], critics[1][name]) for name in critics[1])
+
+
+def test_several_updates_move_away_from_the_sampler_and_are_clipped(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    run = Run.create(tmp_path, {})
+    loop(run, Learner(policy(make_model, world), SEVERAL.learner, total_steps=4), stage=SEVERAL)
+    for event in run.events("rl"):
+        assert event["actor/pg_clipfrac"] > 0.01 and abs(event["actor/ppo_kl"]) > 1e-4
+        # What was sampled is still what the trainer reads at the start of the step.
+        assert event["rollout_corr/max_abs_diff"] < 1e-4 and abs(event["rollout_corr/kl"]) < 1e-4
+
+
+def test_a_critic_and_gae_on_real_trajectories(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    stage = changed(steps=8, credit={"gae": {}}, critic={"optimizer": {"name": "adamw", "lr": 5e-3}}, checkpoint_every=8)
+    model = policy(make_model, world)
+    run = Run.create(tmp_path, {})
+    loop(run, make_learner(model, stage, model), stage=stage)
+    events = run.events("rl")
+    # The return of every token is the trajectory's reward, which is about a half, so that is what the critic comes to say.
+    assert events[0]["critic/values/mean"] == 0 and events[0]["critic/vf_loss"] > 0.08
+    assert events[-1]["critic/vf_loss"] < 0.02
+    assert events[-1]["critic/values/mean"] == pytest.approx(events[-1]["critic/returns/mean"], abs=0.15)
+    for event in events:
+        assert event["actor/grad_norm"] > 0 and event["critic/grad_norm"] > 0 and event["rollout_corr/max_abs_diff"] < 1e-4
+        assert {"critic/vpred_mean", "critic/vf_explained_var", "critic/vf_clipfrac", "critic/lr"} <= event.keys()
+    advantages = []
+    for record in read_records(tmp_path / "trajectories" / "rl-last.jsonl"):
+        for node in record.trajectory.generations():
+            assert node.returns == pytest.approx([record.trajectory.reward] * len(node.token_ids), abs=1e-6)
+            assert len(set(node.values)) == len(node.values) > 1, "an estimate for every token"
+            advantages += list(zip(node.advantages, node.returns, node.values, strict=True))
+    # Whitened advantages are a straight line of return minus value.
+    x = [returns - value for _, returns, value in advantages]
+    assert correlation(x, [advantage for advantage, _, _ in advantages]) == pytest.approx(1)
+
+
+@register_credit("test-no-returns")
+class NoReturns(GAE):
+    """Reads values and forgets the critic."""
+
+    def assign(self, groups: Sequence[Group]) -> None:
+        super().assign(groups)
+        for trajectory in (trajectory for group in groups for trajectory in group):
+            for node in trajectory.nodes:
+                node.returns = []
+
+
+def test_a_rule_that_leaves_the_critic_without_returns_is_an_error(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    stage = changed(steps=1, credit={"test-no-returns": {}}, critic={})
+    model = policy(make_model, world)
+    with pytest.raises(CreditError, match="NoReturns reads a critic's values and writes no returns"):
+        loop(Run.create(tmp_path, {}), make_learner(model, stage, model), stage=stage)
 
 
 def test_groups_without_a_spread_teach_nothing(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
@@ -153,4 +233,6 @@ def test_groups_without_a_spread_teach_nothing(make_model: Make, world: Any, loo
     loop(run, Learner(model, stage.learner, total_steps=1), stage=stage)
     [event] = run.events("rl")
     assert event["groups/kept"] == 0 and event["actor/grad_norm"] == 0
+    several = PPO.model_copy(update={"rewards": {"em": {"weight": 1.0}}, "steps": 1})
+    loop(Run.create(tmp_path / "ppo", {}), make_learner(model, several, before), stage=several)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
