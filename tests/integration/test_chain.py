@@ -167,6 +167,35 @@ def test_adapters_on_a_checkpoint_learn_and_resume(
     assert moved == 4 * 7, "every linear layer has learned, through its adapter"
 
 
+def test_ppo_with_a_critic_a_reference_and_a_teacher_resumes(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, teacher = (Run.open(whole[0]).checkpoints(stage)[-1][1] for stage in ("sft", "rl"))
+    chosen = recipe(
+        "reading=null", "sft=null", f"model={{preset: null, path: {start}}}", f"rl.teacher={teacher}", "rl.credit={gae: {}}",
+        "rl.critic={warmup: 1}", "rl.ppo_epochs=2", "rl.mini_batches=2", "rl.loss={ppo-clip: {}, failure-kl: {failure: 0.5}, kl: {}}",
+    )  # fmt: skip
+    run_pipeline(chosen, tmp_path / "whole")
+    kills = Kills([("rl", 3)])
+    monkeypatch.setattr(Progress, "advance", lambda self, count=1, note="": kills(self, count, note))
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(chosen, tmp_path / "broken")
+    assert [step for step, _ in Run.open(tmp_path / "broken").checkpoints("rl")] == [2]
+    run_pipeline(chosen, tmp_path / "broken", resume=True)
+    mine, theirs = (Run.open(tmp_path / name) for name in ("broken", "whole"))
+    assert facts(mine.path) == facts(theirs.path)
+    for (name, a), b in zip(
+        load_model(mine.checkpoints("rl")[-1][1]).named_parameters(), load_model(theirs.checkpoints("rl")[-1][1]).parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    first, second, third = theirs.events("rl")
+    # The stage starts from its own reference, is not moved in the critic's warm-up, and from a distance to its teacher.
+    assert first["actor/lr"] == 0 < second["actor/lr"] and first["actor/kl_loss"] < 1e-6 < third["actor/kl_loss"]
+    assert first["actor/teacher_kl_loss"] > 1e-6 and first["critic/values/mean"] == 0 != second["critic/values/mean"]
+    with pytest.raises(InputError, match="nowhere: no checkpoint could be loaded"):
+        run_pipeline(chosen.model_copy(update={"rl": chosen.rl.model_copy(update={"teacher": "nowhere"})}), tmp_path / "other")
+
+
 def test_documents_of_a_user(tmp_path: Path) -> None:
     pages = build_world(WorldConfig(seed=3, pages=1000)).documents()[:400]
     path = tmp_path / "pages.jsonl"
