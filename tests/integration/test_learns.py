@@ -1,7 +1,8 @@
 """Reinforcement learning learns: the real world, tools, driver, engine, rewards, credit, loss and learner, on one thread, in seconds.
 
 A policy imitates a clerk who half of the time answers at once, wrongly, and otherwise searches first and answers what is right.
-Nothing but the reward says which is better, and after a few steps the policy searches and is right nearly always.
+Nothing but the reward says which is better, and after a few steps the policy searches and is right nearly always: with GRPO, one update per
+step and no model but the policy, and with PPO, four updates per step and a critic.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from spadework.rollout.environment import Environment
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.search import SearchTool
+from spadework.training.critic import Critic
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.optimizer import OptimizerConfig
 from spadework.training.rl import train_rl
@@ -42,14 +44,23 @@ TASKS = [
 ]
 
 
+PPO: dict[str, Any] = {
+    "ppo_epochs": 2,
+    "mini_batches": 2,
+    "credit": {"gae": {}},
+    "critic": {"warmup": 2, "optimizer": {"name": "adamw", "lr": 2e-3, "warmup": 0, "decay": 0}},
+}
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"rollout": {"arpo": {}}, "credit": {"arpo": {}}},
         {"rollout": {"tree": {}}, "credit": {"tree-grpo": {}}, "samples": 9},
+        PPO,
     ],
-    ids=["grpo", "arpo", "tree-grpo"],
+    ids=["grpo", "arpo", "tree-grpo", "ppo"],
 )
 def test_reward_rises(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.set_num_threads(1)
@@ -93,7 +104,8 @@ def test_reward_rises(tmp_path: Path, options: dict[str, Any]) -> None:
         }
         stage = RLStage(**common | options)
         engine = LocalEngine(config, tokenizer, LocalEngineConfig(max_num_seqs=64))
-        learner = Learner(model, stage.learner, total_steps=12)
+        critic = None if stage.critic is None else Critic(model, stage.critic, total_steps=stage.steps, dtype="float32")
+        learner = Learner(model, stage.learner, total_steps=stage.steps, critic=critic)
         draw = lambda stream, count: TASKS[:count]  # noqa: E731
         await train_rl(stage, learner, engine, environment, draw, run=run, save=lambda: None, seed=0, started=time.monotonic())
         final = await environment.rollout(TASKS, engine, SamplingParams(max_tokens=30), num_samples=8, seed=99)
