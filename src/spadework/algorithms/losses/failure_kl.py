@@ -1,7 +1,7 @@
 """KL to a teacher, on failed samples only (DGPO, arXiv 2508.20324): imitate where you fail, explore where you succeed.
 
 The paper puts it into the reward, r = 1 if the answer is right, else -0.001 KL(pi, pi_teacher); its code uses k1 = log pi - log pi_teacher
-per token, with PPO and a critic. This is the loss form, for training without a critic. k2 is the default because its gradient,
+per token, with PPO and a critic. This is the loss form, which needs no critic. k2 is the default because its gradient,
 (log pi - log pi_teacher) grad log pi, is what the reward form gives when a token answers for its own KL only. k1 is not offered: as a loss
 its gradient does not contain the teacher at all.
 
