@@ -3,19 +3,23 @@
 import copy
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
 
+from spadework.algorithms.credit.credit import CreditError
 from spadework.algorithms.credit.gae import GAE
 from spadework.algorithms.credit.policy_tokens import write
 from spadework.algorithms.losses.ppo_clip import PPOClip
 from spadework.training.critic import Critic, CriticConfig, describe
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.optimizer import OptimizerConfig
+from spadework.training.rl import _learn
+from spadework.training.stages import RLStage
 from spadework.trajectories.packing import make_packs, step_samples
 from spadework.trajectories.tree import Group, Trajectory
 
@@ -161,6 +165,23 @@ def test_a_saved_learner_with_a_critic_goes_on_exactly(make_model: Make) -> None
     assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), whole.model.parameters(), strict=True))
     mine, theirs = (learner.state_dict()["critic"]["model"] for learner in (second, whole))
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+class NoReturns(GAE):
+    """Reads values and forgets the critic."""
+
+    def assign(self, groups: Sequence[Group]) -> None:
+        super().assign(groups)
+        for node in (node for group in groups for trajectory in group for node in trajectory.nodes):
+            node.returns = []
+
+
+def test_a_rule_that_leaves_the_critic_without_returns_is_an_error(make_model: Make) -> None:
+    stage = RLStage.model_validate({"credit": {"gae": {}}, "critic": {}})
+    learner = Learner(make_model(), ACTOR, total_steps=1, critic=make_critic(make_model()))
+    with pytest.raises(CreditError, match="NoReturns reads a critic's values and writes no returns"):
+        _learn(stage, replace(stage.parts(), credit=NoReturns()), learner, make_groups(), seed=0)
+    assert _learn(stage, stage.parts(), learner, make_groups(), seed=0)["critic/returns/mean"] == pytest.approx(0.5)
 
 
 def test_explained_variance_by_hand() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import correlation
 from typing import Any
@@ -14,9 +14,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from spadework.agents.planner import Planner
-from spadework.algorithms.credit.credit import CreditError
-from spadework.algorithms.credit.credit import register as register_credit
-from spadework.algorithms.credit.gae import GAE
 from spadework.core.run import Run
 from spadework.corpus.store import MemoryCorpus
 from spadework.corpus.worlds.generate import build_world
@@ -40,7 +37,7 @@ from spadework.training.rl import train_rl
 from spadework.training.stages import RLStage
 from spadework.training.trainer_state import load_trainer_state, save_stage
 from spadework.trajectories.store import read_records
-from spadework.trajectories.tree import Group, Trajectory
+from spadework.trajectories.tree import Trajectory
 
 Make = Callable[..., PreTrainedModel]
 
@@ -206,24 +203,6 @@ def test_a_critic_and_gae_on_real_trajectories(make_model: Make, world: Any, loo
     # Whitened advantages are a straight line of return minus value.
     x = [returns - value for _, returns, value in advantages]
     assert correlation(x, [advantage for advantage, _, _ in advantages]) == pytest.approx(1)
-
-
-@register_credit("test-no-returns")
-class NoReturns(GAE):
-    """Reads values and forgets the critic."""
-
-    def assign(self, groups: Sequence[Group]) -> None:
-        super().assign(groups)
-        for trajectory in (trajectory for group in groups for trajectory in group):
-            for node in trajectory.nodes:
-                node.returns = []
-
-
-def test_a_rule_that_leaves_the_critic_without_returns_is_an_error(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
-    stage = changed(steps=1, credit={"test-no-returns": {}}, critic={})
-    model = policy(make_model, world)
-    with pytest.raises(CreditError, match="NoReturns reads a critic's values and writes no returns"):
-        loop(Run.create(tmp_path, {}), make_learner(model, stage, model), stage=stage)
 
 
 def test_groups_without_a_spread_teach_nothing(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
