@@ -55,7 +55,7 @@ def test_async_functions_wait_and_plain_ones_do_not() -> None:
         """Give an observation."""
         return Observation(text="as it is", documents=("d1",))
 
-    assert (find.inline, plain.inline) == (False, True)
+    assert (find.facts.inline, plain.facts.inline) == (False, True)
     assert asyncio.run(find(pattern="a", limit=2)) == Observation(text="a in text, 2, None", tool="find")
     assert asyncio.run(plain()).documents == ("d1",)
     assert plain.schema["parameters"] == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}

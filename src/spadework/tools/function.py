@@ -11,10 +11,10 @@ import re
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, overload
 
 from spadework.core.errors import InputError
-from spadework.tools.tool import Observation
+from spadework.tools.tool import Facts, Observation
 
 __all__ = ["FunctionTool", "tool"]
 
@@ -24,24 +24,28 @@ _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", 
 class FunctionTool:
     """A tool made from a function that returns text or an `Observation`; usually written as the decorator `tool`."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], **facts: Any) -> None:
         self.function = function
         self.name = function.__name__
         self.schema = _function_schema(function)
-        self.inline = not inspect.iscoroutinefunction(function)
-        """Whether a call never waits, so that the gateway needs no deadline for it."""
+        self.facts = Facts(inline=not inspect.iscoroutinefunction(function), **facts)
 
     async def __call__(self, **arguments: Any) -> Observation:
         """Call the function and wrap text in an observation."""
-        result = self.function(**arguments) if self.inline else await self.function(**arguments)
+        result = self.function(**arguments) if self.facts.inline else await self.function(**arguments)
         return result if isinstance(result, Observation) else Observation(text=result, tool=self.name)
 
 
-def tool(function: Callable[..., Any]) -> FunctionTool:
-    """Turn a typed function with a Google docstring into a tool.
+@overload
+def tool(function: Callable[..., Any]) -> FunctionTool: ...
+@overload
+def tool(**facts: Any) -> Callable[[Callable[..., Any]], FunctionTool]: ...
+def tool(function: Callable[..., Any] | None = None, **facts: Any) -> Any:
+    """Turn a typed function with a Google docstring into a tool: `@tool`, or `@tool(version="2", price=0.001)`.
 
     Args:
         function: async or plain; every argument is annotated and described under `Args:`.
+        facts: what the gateway should know (`Facts`); `inline` follows from the function.
 
     Returns:
         A tool that is named after the function.
@@ -49,7 +53,7 @@ def tool(function: Callable[..., Any]) -> FunctionTool:
     Raises:
         InputError: an argument has no annotation, a type that JSON can not carry, or no description.
     """
-    return FunctionTool(function)
+    return FunctionTool(function, **facts) if function else lambda function: FunctionTool(function, **facts)
 
 
 def _function_schema(function: Callable[..., Any]) -> dict[str, Any]:

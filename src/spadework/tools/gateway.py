@@ -21,7 +21,7 @@ from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError, ToolError
 from spadework.core.messages import ToolCall
 from spadework.tools.schema import mismatch
-from spadework.tools.tool import Observation, Tool
+from spadework.tools.tool import Observation, Tool, facts_of
 
 __all__ = ["Gateway", "GatewayConfig"]
 
@@ -33,7 +33,7 @@ class GatewayConfig(Config):
     """Limits that hold for every tool."""
 
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds until a call counts as broken. Tools with `inline = True` never wait and need no deadline."""
+    """Seconds until a call counts as broken. Inline tools never wait and need no deadline."""
     max_chars: int = Field(default=8000, ge=200)
     """A longer result is cut to this length, with a line that says so."""
 
@@ -110,7 +110,7 @@ class Gateway:
 
     async def _run(self, tool: Tool, call: ToolCall, label: str) -> Observation:
         try:
-            if getattr(tool, "inline", False):
+            if facts_of(tool).inline:
                 return await tool(**call.arguments)
             async with asyncio.timeout(self.config.timeout):
                 return await tool(**call.arguments)

@@ -5,30 +5,35 @@ A long page is cut at line ends into parts of at most `max_chars` characters, an
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
-from spadework.core.config import Config
 from spadework.core.errors import ToolError
 from spadework.corpus.document import Corpus, Document
-from spadework.tools.tool import Observation
+from spadework.tools.tool import Facts, Observation, Tool, ToolContext, ToolPart, register
 
 __all__ = ["ReadConfig", "ReadTool"]
 
 
-class ReadConfig(Config):
+@register("read")
+class ReadConfig(ToolPart):
     """How much of a page is shown at once."""
 
     max_chars: int = Field(default=4000, ge=100)
     """Characters per part. Keep it below the gateway's `max_chars`, which cuts without a way to go on."""
+
+    def build(self, context: ToolContext) -> Sequence[Tool]:
+        """The tool `read` over the corpus."""
+        return [ReadTool(context.need_corpus("read"), self)]
 
 
 class ReadTool:
     """The tool `read`."""
 
     name = "read"
-    inline = True
+    facts = Facts(inline=True)
 
     def __init__(self, corpus: Corpus, config: ReadConfig | None = None) -> None:
         self.corpus = corpus

@@ -5,19 +5,20 @@ for word (`Ondal Brin mayor Velor Tash`); the lines of a longer snippet are join
 (`tools/read.py`) and ranking (the corpus does it).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
-from spadework.core.config import Config
 from spadework.core.errors import ToolError
 from spadework.corpus.document import Corpus, Hit
-from spadework.tools.tool import Observation
+from spadework.tools.tool import Facts, Observation, Tool, ToolContext, ToolPart, register
 
 __all__ = ["SearchConfig", "SearchTool"]
 
 
-class SearchConfig(Config):
+@register("search")
+class SearchConfig(ToolPart):
     """How results are shown."""
 
     limit: int = Field(default=3, ge=1)
@@ -25,12 +26,16 @@ class SearchConfig(Config):
     numbered: bool = False
     """Put `1. `, `2. ` ... before the results."""
 
+    def build(self, context: ToolContext) -> Sequence[Tool]:
+        """The tool `search` over the corpus."""
+        return [SearchTool(context.need_corpus("search"), self)]
+
 
 class SearchTool:
     """The tool `search`."""
 
     name = "search"
-    inline = True
+    facts = Facts(inline=True)
 
     def __init__(self, corpus: Corpus, config: SearchConfig | None = None) -> None:
         self.corpus = corpus
