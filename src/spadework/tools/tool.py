@@ -22,6 +22,7 @@ from spadework.core.registry import Registry
 from spadework.corpus.document import Corpus
 
 __all__ = [
+    "LABEL",
     "Facts",
     "Image",
     "Observation",
@@ -156,12 +157,13 @@ class Tool(Protocol):
         ...
 
 
-_label: ContextVar[str] = ContextVar("spadework_label", default="")
+LABEL: ContextVar[str] = ContextVar("spadework_label", default="")
+"""Set by the gateway around every call; tools read it with `current_label`."""
 
 
 def current_label() -> str:
     """The trajectory on whose behalf the running call is made, `TASK_ID/SAMPLE`; empty outside of the gateway."""
-    return _label.get()
+    return LABEL.get()
 
 
 def facts_of(tool: object) -> Facts:
