@@ -42,7 +42,14 @@ _LAYOUT = {
     "report.html",
     "evals",
     "tokenizer",
+    "tape",
+    "tape-wal",
+    "tape-shm",
+    "spent.jsonl",
 }
+
+_MAY_CHANGE = {"tools.gateway.run_budget"}
+"""Keys of a recipe that decide how far a run goes and nothing of what it finds, so a resumed run may have others."""
 
 
 class Run:
@@ -79,7 +86,12 @@ class Run:
         """
         cls.check(path, recipe, resume)
         if (path / "manifest.json").exists():
-            return cls.open(path)
+            run = cls.open(path)
+            wanted = yaml.safe_load(yaml.safe_dump(dict(recipe)))
+            if run.recipe != wanted:
+                write_atomic(path / "recipe.yaml", yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+                run.recipe = wanted
+            return run
         with disk_errors(path):
             for folder in ("trajectories", "checkpoints"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
@@ -248,6 +260,8 @@ def _commit() -> str | None:
 
 def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
     """Dotted key of the first value that differs."""
+    if at in _MAY_CHANGE:
+        return None
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(key for key in old if key not in new)]:
             if found := _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key)):

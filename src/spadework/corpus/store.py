@@ -44,7 +44,7 @@ class _IndexedCorpus(ABC):
 
     def __init__(self, index: Bm25Index, snippets: SnippetConfig) -> None:
         self._index = index
-        self._snippets = snippets
+        self.snippets = snippets
         self._page = lru_cache(maxsize=_CACHED_PAGES)(self._analysed)
 
     @abstractmethod
@@ -53,7 +53,7 @@ class _IndexedCorpus(ABC):
 
     def _analysed(self, number: int) -> _Page:
         document = self.document(number)
-        return _Page(document.id, document.title, split_units(document.text, analyse, chars=self._snippets.chars))
+        return _Page(document.id, document.title, split_units(document.text, analyse, chars=self.snippets.chars))
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -79,7 +79,7 @@ class _IndexedCorpus(ABC):
         hits = []
         for number, score in self._index.search(weights, limit):
             page = self._page(number)
-            hits.append(Hit(id=page.id, title=page.title, score=score, snippet=best_units(page.units, weights, self._snippets)))
+            hits.append(Hit(id=page.id, title=page.title, score=score, snippet=best_units(page.units, weights, self.snippets)))
         return hits
 
 
@@ -151,6 +151,8 @@ def _line(document: Document) -> bytes:
 
 def content_hash(documents: Iterable[Document]) -> str:
     """Hash of documents and their order: equal for a corpus in memory, in a folder and in the file it was built from."""
+    if isinstance(documents, StoredCorpus):
+        return documents.manifest.content_hash
     digest = hashlib.blake2b(digest_size=16)
     for document in documents:
         digest.update(_line(document))

@@ -37,9 +37,11 @@ from spadework.pipeline.data import Data, TaskPool, load_data, make_tokenizer
 from spadework.pipeline.recipe import Recipe
 from spadework.rollout.environment import Environment
 from spadework.tasks.task import Task
+from spadework.tools.budget import BudgetError, Spending
+from spadework.tools.faults import Faults
 from spadework.tools.gateway import Gateway
-from spadework.tools.read import ReadTool
-from spadework.tools.search import SearchTool
+from spadework.tools.recorder import Recorder, open_recorder
+from spadework.tools.tool import ToolContext
 from spadework.training.critic import Critic
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.packed import ModelWeights, compute_dtype
@@ -97,6 +99,15 @@ class _Pipeline:
     started: float = field(init=False)
 
     async def carry_out(self) -> None:
+        """All stages; the tools are given back however it ends."""
+        try:
+            await self._stages()
+        finally:
+            for environment in (getattr(self, "train", None), getattr(self, "test", None)):
+                if environment is not None:
+                    await environment.gateway.close()
+
+    async def _stages(self) -> None:
         before = max((event["time"] for event in self.run.events() if "time" in event), default=0.0)
         self.started = time.monotonic() - before
         self.tokenizer, self.model = prepare_model(self.recipe, self.data, self.run)
@@ -104,8 +115,12 @@ class _Pipeline:
             check_teacher(self.recipe.rl.teacher, self.tokenizer)  # now, and not after hours of other stages
         self.renderer = make_renderer(self.recipe.model.renderer, self.tokenizer)
         self.engine = make_engine(self.recipe, self.model, self.tokenizer)
-        self.train = make_environment(self.recipe, self.data.train, self.renderer)
-        self.test = make_environment(self.recipe, self.data.test, self.renderer)
+        spending = Spending(self.recipe.tools.gateway.run_budget, self.run.path / "spent.jsonl")
+        recorder = open_recorder(self.recipe.tools.tape, self.run.path)
+        self.train, self.test = (
+            make_environment(self.recipe, corpus, self.renderer, folder=self.run.path, recorder=recorder, spending=spending)
+            for corpus in (self.data.train, self.data.test)
+        )
         for stage, carry_out in (("reading", self._reading), ("sft", self._sft), ("rl", self._rl)):
             config = getattr(self.recipe, stage)
             if config is None or not config.steps:
@@ -196,17 +211,27 @@ class _Pipeline:
         if config.critic is not None:
             critic = Critic(self.model, config.critic, total_steps=config.steps, dtype=config.learner.dtype)
         learner = self._learner("rl", config.learner, config.steps, frozen=frozen, critic=critic)
-        await train_rl(
-            config,
-            learner,
-            self.engine,
-            self.train,
-            self._pool(config.hops).draw,
-            run=self.run,
-            save=lambda: save_stage(self.run, "rl", learner, self.tokenizer),
-            seed=self.recipe.seed,
-            started=self.started,
-        )
+
+        def save() -> Path:
+            return save_stage(self.run, "rl", learner, self.tokenizer)
+
+        try:
+            await train_rl(
+                config,
+                learner,
+                self.engine,
+                self.train,
+                self._pool(config.hops).draw,
+                run=self.run,
+                save=save,
+                seed=self.recipe.seed,
+                started=self.started,
+            )
+        except BudgetError:
+            # What was learned is kept; with a higher budget the run goes on from here.
+            if learner.step_number:
+                save()
+            raise
 
     def _frozen(self, config: RLStage) -> dict[str, ModelWeights]:
         """The models that the stage's objective reads and nobody trains."""
@@ -342,11 +367,35 @@ def prepare_model(recipe: Recipe, data: Data, run: Run) -> tuple[PreTrainedToken
     return tokenizer, model.to(recipe.device)
 
 
-def make_environment(recipe: Recipe, corpus: Corpus, renderer: Renderer) -> Environment:
-    """The recipe's agent and tools over a corpus."""
-    # A tool takes the arguments of its schema, which the contract's `**arguments` cannot say to a type checker.
-    tools: list[Any] = [SearchTool(corpus, recipe.tools.search), ReadTool(corpus, recipe.tools.read)]
-    return Environment(corpus, Gateway(tools), Planner(recipe.planner), renderer, recipe.limits)
+def make_environment(
+    recipe: Recipe,
+    corpus: Corpus,
+    renderer: Renderer,
+    *,
+    folder: Path | None = None,
+    recorder: Recorder | None = None,
+    spending: Spending | None = None,
+) -> Environment:
+    """The recipe's agent and tools over a corpus.
+
+    Args:
+        recipe: tools, limits, faults and budgets.
+        corpus: what is searched and read.
+        renderer: the chat template.
+        folder: of the run, where tools may keep things.
+        recorder: of the run's tape. Without it nothing is recorded or replayed.
+        spending: of the run. Without it the run's budget holds for this environment alone.
+    """
+    config = recipe.tools
+    gateway = Gateway(
+        config.build(ToolContext(corpus=corpus, seed=recipe.seed, folder=folder)),
+        config.gateway,
+        recorder=recorder,
+        faults=Faults(config.faults, seed=recipe.seed) if config.faults else None,
+        spending=spending,
+        seed=recipe.seed,
+    )
+    return Environment(corpus, gateway, Planner(recipe.planner), renderer, recipe.limits)
 
 
 def make_engine(recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> LocalEngine:

@@ -80,12 +80,14 @@ async def run_trajectory(
     trajectory = start or Trajectory(task_id=task.id, sample=sample)
     stops = {"stop": (*params.stop, *renderer.stop), "stop_token_ids": (*params.stop_token_ids, *renderer.stop_token_ids)}
     episode = _Episode(task, trajectory, agent, engine, renderer, gateway, params.model_copy(update=stops), limits, seed)
+    gateway.open(episode.label, derive_seed(seed, task.id, trajectory.sample, "tools"))
     try:
+        await gateway.restore(episode.label, episode.past_calls())
         await episode.run(turns)
     except BrokenError as error:
         episode.end(Status.BROKEN, str(error))
     finally:
-        episode.settle()
+        episode.pay(gateway.settle(episode.label))
     trajectory.ledger["tokens"] = float(trajectory.num_sampled)
     return trajectory
 
@@ -120,9 +122,14 @@ class _Episode:
     def end(self, status: Status, error: str | None = None, answer: str | None = None) -> None:
         self.trajectory.status, self.trajectory.error, self.trajectory.answer = status, error, answer
 
-    def settle(self) -> dict[str, float]:
-        """Add what has been spent since the last time to the trajectory's ledger."""
-        spent = self.gateway.settle(self.label)
+    def past_calls(self) -> list[ToolCall]:
+        """The calls on the path so far: what the agent, a function of the path, wanted after each turn that has its results."""
+        turns = [number for number, node in enumerate(self.path[:-1]) if self.path[number + 1].kind == "observation"]
+        moves = (self.agent.next(self.path[: number + 1]) for number in turns)
+        return [call for move in moves if isinstance(move, Act) for call in move.calls]
+
+    def pay(self, spent: dict[str, float]) -> dict[str, float]:
+        """Add to the trajectory's ledger what has been spent since the last time."""
         for name, value in spent.items():
             self.trajectory.ledger[name] = self.trajectory.ledger.get(name, 0.0) + value
         return spent
@@ -175,14 +182,12 @@ class _Episode:
         if self.num_calls > self.limits.max_calls:
             return self.end(Status.TRUNCATED, f"max_calls: {self.limits.max_calls} calls without an answer")
         observations = await self._call(calls)
-        spent = self.settle()
+        spent = self.pay(self.gateway.bill(self.label))
         messages = tuple(Message(role="tool", content=observation.text, name=observation.tool) for observation in observations)
         token_ids = self.renderer.extend(self.path[-1].token_ids, messages)
         if len(self.token_ids) + len(token_ids) >= self.limits.max_tokens:
             return self.end(Status.TRUNCATED, f"max_tokens: {len(token_ids)} tokens of results do not fit into {self.limits.max_tokens}")
-        records = [
-            {"tool": seen.tool, "status": seen.status, "seconds": seen.seconds, "documents": list(seen.documents)} for seen in observations
-        ]
+        records = [_record(seen) for seen in observations]
         documents = list(dict.fromkeys(document for seen in observations for document in seen.documents))
         self._add("observation", token_ids, messages, {"calls": records, "documents": documents, "ledger": spent})
 
@@ -216,3 +221,11 @@ class _Episode:
         )
         self.path.append(node)
         self.token_ids = self.token_ids + list(token_ids)
+
+
+def _record(seen: Observation) -> dict[str, Any]:
+    """What a node keeps of a call beside its text; facts that are rare stand there only where they hold."""
+    rare = {"truncated": seen.truncated, "meta": seen.meta}
+    return {"tool": seen.tool, "status": seen.status, "seconds": seen.seconds, "documents": list(seen.documents)} | {
+        name: value for name, value in rare.items() if value
+    }

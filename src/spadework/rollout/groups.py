@@ -87,7 +87,10 @@ async def rollout(
         async with crowd:
             return Group(task.id, await strategy.sample(task, num_samples, drive, seed=seed, vocab_size=renderer.vocab_size))
 
-    return await _together(group(task) for task in tasks)
+    try:
+        return await _together(group(task) for task in tasks)
+    finally:
+        await gateway.drain()
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from spadework.core.messages import ToolCall
 from spadework.tools.tape import call_key, canonical
 
-__all__ = ["Account", "StateLog"]
+__all__ = ["Account", "StateLog", "new_ledger"]
 
 
 @dataclass(slots=True)
@@ -29,6 +29,11 @@ class StateLog:
         self.digest = call_key(call.name, "", canonical(call.arguments), self.digest)
 
 
+def new_ledger() -> dict[str, float]:
+    """A ledger on which nothing stands yet."""
+    return {"calls": 0.0, "errors": 0.0, "seconds": 0.0}
+
+
 @dataclass(slots=True)
 class Account:
     """One trajectory at the gateway."""
@@ -36,7 +41,7 @@ class Account:
     label: str
     seed: int
     """Seed of its faults and waits; with the label it names the trajectory on a tape."""
-    ledger: dict[str, float] = field(default_factory=lambda: {"calls": 0.0, "errors": 0.0, "seconds": 0.0})
+    ledger: dict[str, float] = field(default_factory=new_ledger)
     index: int = 0
     """Of the next call, malformed ones included."""
     done: int = 0

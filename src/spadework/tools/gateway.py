@@ -27,7 +27,7 @@ from typing import Any
 from spadework.core.errors import BrokenError, InputError, ToolError
 from spadework.core.messages import ToolCall
 from spadework.core.seeds import derive_seed
-from spadework.tools.account import Account, StateLog
+from spadework.tools.account import Account, StateLog, new_ledger
 from spadework.tools.budget import Spending
 from spadework.tools.faults import Faults
 from spadework.tools.lane import Hosts, Lane
@@ -174,7 +174,7 @@ class Gateway:
             if self.recorder is None:
                 return await lane.send(call.arguments, account, index)
             send = partial(lane.send, call.arguments, account, index)
-            return await self.recorder.call(call.name, lane.facts, call.arguments, "", account, index, send)
+            return await self.recorder.call(call.name, lane.version, call.arguments, "", account, index, send)
         log = account.states.setdefault(lane.facts.state, StateLog())
         position, history = len(log.calls), log.digest
         log.append(call)
@@ -188,7 +188,7 @@ class Gateway:
         async with log.turn:
             if self.recorder is None:
                 return await go_out()
-            return await self.recorder.call(call.name, lane.facts, call.arguments, history, account, index, go_out)
+            return await self.recorder.call(call.name, lane.version, call.arguments, history, account, index, go_out)
 
     async def _rebuild(self, log: StateLog, position: int) -> None:
         """Let the tools see the earlier calls that they have not seen: those that a tape answered, or another trajectory made."""
@@ -262,15 +262,25 @@ class Gateway:
             except TimeoutError as error:
                 raise BrokenError(f"trajectory {label}: '{state}' of {source} was not copied within {self.config.timeout:g} s") from error
 
+    def bill(self, label: str) -> dict[str, float]:
+        """What a trajectory has spent since its last bill; the account stays open and starts at 0.
+
+        Returns:
+            As `settle`.
+        """
+        account = self._account(label)
+        spent, account.ledger = account.ledger, new_ledger()
+        return spent
+
     def settle(self, label: str) -> dict[str, float]:
         """Close a trajectory's account; what its tools held is given back, in the background where that takes time (see `drain`).
 
         Returns:
-            The ledger (`docs/tools.md` lists its names): at least `calls`, `errors` and `seconds`.
+            The ledger since the last `bill` (`docs/tools.md` lists its names): at least `calls`, `errors` and `seconds`.
         """
         account = self._accounts.pop(label, None)
         if account is None:
-            return {"calls": 0.0, "errors": 0.0, "seconds": 0.0}
+            return new_ledger()
         for lane in self._lanes.values():
             state = lane.facts.state
             settle = getattr(lane.tool, "settle", None)

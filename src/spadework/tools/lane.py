@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from spadework.core.errors import BrokenError, ToolError
@@ -60,6 +61,11 @@ class Lane:
         """Whether nothing stands between the gateway and the tool."""
         self._waiting = 0
         self.rebind()
+
+    @cached_property
+    def version(self) -> str:
+        """The tool's version; asked for once, because it may be the hash of a corpus."""
+        return self.facts.version() if callable(self.facts.version) else self.facts.version
 
     def rebind(self) -> None:
         """Start anew in another event loop, to which locks belong."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from spadework.core.errors import ToolError
 from spadework.corpus.document import Corpus, Document
+from spadework.corpus.store import content_hash
 from spadework.tools.tool import Facts, Observation, Tool, ToolContext, ToolPart, register
 
 __all__ = ["ReadConfig", "ReadTool"]
@@ -33,11 +34,11 @@ class ReadTool:
     """The tool `read`."""
 
     name = "read"
-    facts = Facts(inline=True)
 
     def __init__(self, corpus: Corpus, config: ReadConfig | None = None) -> None:
         self.corpus = corpus
         self.config = config or ReadConfig()
+        self.facts = Facts(inline=True, version=lambda: f"{content_hash(corpus)} {self.config!r}")
         title = {"type": "string", "description": "Title or id of a page; `Title#2` is its second part."}
         self.schema: dict[str, Any] = {
             "name": self.name,

@@ -9,14 +9,15 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from spadework.core.errors import BrokenError, InputError
 from spadework.tools.account import Account
-from spadework.tools.tape import Entry, Failure, Tape, TapeError, call_key, canonical, encode
-from spadework.tools.tool import Facts, Observation
+from spadework.tools.tape import Entry, Failure, Tape, TapeConfig, TapeError, call_key, canonical, encode
+from spadework.tools.tool import Observation
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "open_recorder"]
 
 
 class Recorder:
@@ -38,7 +39,7 @@ class Recorder:
     async def call(
         self,
         tool: str,
-        facts: Facts,
+        version: str,
         arguments: dict[str, Any],
         history: str,
         account: Account,
@@ -49,7 +50,7 @@ class Recorder:
 
         Args:
             tool: its name.
-            facts: of the tool.
+            version: of the tool.
             arguments: they match the schema.
             history: hash of the earlier calls of its state.
             account: of the trajectory.
@@ -61,14 +62,14 @@ class Recorder:
             InputError: it is not on the tape, and `miss` is `error`.
         """
         text = canonical(arguments)
-        key = call_key(tool, facts.version, text, history)
+        key = call_key(tool, version, text, history)
         if self.mode == "replay":
             if (failure := self.tape.failure(account.stream, index)) and (failure.tool, failure.arguments) == (tool, text):
                 raise BrokenError(failure.error)
             if (found := self.tape.get(key)) is not None:
                 return self._hit(found, tool, account)
             return await self._missed(tool, text, account, index, send)
-        entry = Entry(key, tool, facts.version, text, history, "")
+        entry = Entry(key, tool, version, text, history, "")
         try:
             observation = await self._shared(entry, account, send)
         except BrokenError as error:
@@ -131,3 +132,19 @@ class Recorder:
                 print(f"warning: {' '.join(str(error).split())}; the run goes on, but its tape is incomplete", file=sys.stderr, flush=True)
             self.unrecorded += 1
             return None
+
+
+def open_recorder(config: TapeConfig | None, folder: Path) -> Recorder | None:
+    """What a run does with its tape, as its recipe says.
+
+    Args:
+        config: None for no tape.
+        folder: of the run; its own tape is the file `tape` in it.
+
+    Raises:
+        TapeError: the tape cannot be opened.
+    """
+    if config is None or config.mode == "live":
+        return None
+    tape = Tape(config.path or folder / "tape", write=config.mode == "record")
+    return Recorder(tape, mode=config.mode, miss=config.miss or "error")

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from spadework.core.errors import ToolError
 from spadework.corpus.document import Corpus, Hit
+from spadework.corpus.store import content_hash
 from spadework.tools.tool import Facts, Observation, Tool, ToolContext, ToolPart, register
 
 __all__ = ["SearchConfig", "SearchTool"]
@@ -35,17 +36,21 @@ class SearchTool:
     """The tool `search`."""
 
     name = "search"
-    facts = Facts(inline=True)
 
     def __init__(self, corpus: Corpus, config: SearchConfig | None = None) -> None:
         self.corpus = corpus
         self.config = config or SearchConfig()
+        self.facts = Facts(inline=True, version=self._version)
         query = {"type": "string", "description": "What to look for: names and words that the page would contain."}
         self.schema: dict[str, Any] = {
             "name": self.name,
             "description": f"Search the corpus. Returns the {self.config.limit} best pages, one per line, each with its best passage.",
             "parameters": {"type": "object", "properties": {"query": query}, "required": ["query"], "additionalProperties": False},
         }
+
+    def _version(self) -> str:
+        """A result depends on the pages, on how snippets are cut, and on the options."""
+        return f"{content_hash(self.corpus)} {getattr(self.corpus, 'snippets', '')!r} {self.config!r}"
 
     async def __call__(self, *, query: str) -> Observation:
         """Search for a query.

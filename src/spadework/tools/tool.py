@@ -102,9 +102,9 @@ class Observation:
 class Facts:
     """What the gateway should know about a tool."""
 
-    version: str = "1"
+    version: str | Callable[[], str] = "1"
     """Part of the tape's key. Another version: the same arguments may now give another result. Put in what else decides the result, such as
-    the hash of a corpus or options."""
+    the hash of a corpus or options; a function is asked once, and only if there is a tape."""
     inline: bool = False
     """A call never waits, so it needs no deadline, permit or second attempt."""
     state: str = ""
