@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import ask, corpus, eval, recipes, search, tasks, train, view, world
+from spadework.cli import ask, corpus, eval, recipes, search, tape, tasks, tools, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -20,6 +20,8 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(world.app, name="world")
 app.command()(search.search)
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(tools.app, name="tools")
+app.add_typer(tape.app, name="tape")
 app.add_typer(eval.app, name="eval")
 app.command()(ask.ask)
 app.command()(view.view)

@@ -8,8 +8,7 @@ A server that asks for more patience than `max_backoff` is not asked again. A ca
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -99,16 +98,18 @@ class Lane:
             except (TimeoutError, ConnectionError) as error:
                 raise BrokenError(f"{type(error).__name__}: {error}") from error
             return self._priced(observation, self.price, time.perf_counter() - start)
-        async with self._turn(arguments, account):
+        await self._turn(arguments, account)
+        try:
             start = time.perf_counter()
-            try:
-                async with asyncio.timeout(self.limits.timeout):
-                    if before is not None:
-                        await before()
-                    observation, price = await self._attempts(arguments, account, index)
-            except TimeoutError as error:
-                raise BrokenError(f"no result within {self.limits.timeout:g} s") from error
+            async with asyncio.timeout(self.limits.timeout):
+                if before is not None:
+                    await before()
+                observation, price = await self._attempts(arguments, account, index)
             seconds = time.perf_counter() - start
+        except TimeoutError as error:
+            raise BrokenError(f"no result within {self.limits.timeout:g} s") from error
+        finally:
+            self._permits.release()
         if self.faults is not None and self.facts.content:
             observation = self.faults.content(observation, self.tool.name, canonical(arguments))
         return self._priced(observation, price, seconds)
@@ -120,9 +121,11 @@ class Lane:
             usage = replace(usage, dollars=price)
         return replace(observation, usage=usage, seconds=seconds)
 
-    @asynccontextmanager
-    async def _turn(self, arguments: dict[str, Any], account: Account) -> AsyncIterator[None]:
-        """Wait in the queue, and hold a permit inside the block."""
+    async def _turn(self, arguments: dict[str, Any], account: Account) -> None:
+        """Wait in the queue for a permit, which the caller gives back."""
+        if self._bucket is None and not self.hosts.limits and not self._permits.locked():
+            await self._permits.acquire()  # without waiting, since nobody is before us
+            return
         if self._waiting >= self.limits.queue:
             raise BrokenError(f"{self._waiting} calls wait already; raise the queue, or lower the number of trajectories in flight")
         start = time.perf_counter()
@@ -135,11 +138,7 @@ class Lane:
             raise BrokenError(f"no turn within {self.limits.queue_timeout:g} s; {self._waiting} calls wait") from error
         finally:
             self._waiting -= 1
-        try:
-            account.add("queued", time.perf_counter() - start, self.tool.name)
-            yield
-        finally:
-            self._permits.release()
+        account.add("queued", time.perf_counter() - start, self.tool.name)
 
     async def _tokens(self, provider: Provider, arguments: dict[str, Any]) -> None:
         if self._bucket is not None:
@@ -193,11 +192,11 @@ class Lane:
         # What was not answered in time may have been delivered, so it stays paid.
         paid = price
         try:
-            async with asyncio.timeout(self.limits.attempt_timeout):
-                if self.faults is None:
-                    observation = await provider(**arguments)
-                else:
-                    observation = await self.faults.attempt(lambda: provider(**arguments), account.seed, index, attempt)
+            if self.limits.attempt_timeout is None:
+                observation = await self._send(provider, arguments, account, index, attempt)
+            else:
+                async with asyncio.timeout(self.limits.attempt_timeout):
+                    observation = await self._send(provider, arguments, account, index, attempt)
             paid = observation.usage.dollars or price
             return observation
         except (ToolError, BrokenError):
@@ -205,6 +204,11 @@ class Lane:
             raise
         finally:
             self.spending.correct(paid - price)
+
+    def _send(self, provider: Provider, arguments: dict[str, Any], account: Account, index: int, attempt: int) -> Awaitable[Observation]:
+        if self.faults is None:
+            return provider(**arguments)
+        return self.faults.attempt(lambda: provider(**arguments), account.seed, index, attempt)
 
 
 def _text(error: Exception) -> str:

@@ -20,7 +20,7 @@ __all__ = ["ReadConfig", "ReadTool"]
 
 @register("read")
 class ReadConfig(ToolPart):
-    """How much of a page is shown at once."""
+    """Read a page of the corpus, in parts."""
 
     max_chars: int = Field(default=4000, ge=100)
     """Characters per part. Keep it below the gateway's `max_chars`, which cuts without a way to go on."""

@@ -20,7 +20,7 @@ __all__ = ["SearchConfig", "SearchTool"]
 
 @register("search")
 class SearchConfig(ToolPart):
-    """How results are shown."""
+    """Search the corpus: one query, the best pages with a passage each."""
 
     limit: int = Field(default=3, ge=1)
     """Number of results."""

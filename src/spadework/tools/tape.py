@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
@@ -27,7 +27,7 @@ from spadework.core.config import Config
 from spadework.core.errors import InputError
 from spadework.tools.tool import Image, Observation, Usage
 
-__all__ = ["SCHEMA", "Entry", "Failure", "Tape", "TapeConfig", "TapeError", "call_key", "canonical", "decode", "encode"]
+__all__ = ["SCHEMA", "Entry", "Failure", "Tape", "TapeConfig", "TapeError", "call_key", "canonical", "decode", "encode", "manifest_of"]
 
 SCHEMA = 1
 """Version of the format; raised whenever an old reader would misread a new tape."""
@@ -81,6 +81,10 @@ class Entry:
     """Hash of the earlier calls of the tool's state; empty for a tool without one."""
     observation: str
     """JSON."""
+
+    def matches(self) -> bool:
+        """Whether the key is that of the call."""
+        return self.key == call_key(self.tool, self.version, self.arguments, self.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,20 @@ def decode(text: str) -> Observation:
     for name in ("documents", "links"):
         values[name] = tuple(values[name])
     return Observation(**values)
+
+
+def manifest_of(entries: Iterable[Entry], failures: Iterable[Failure]) -> dict[str, Any]:
+    """What a tape with these records, in the order of their keys, says about itself: see `Tape.manifest`."""
+    digest = hashlib.sha256()
+    counts: dict[str, int] = {}
+    broken = 0
+    for entry in entries:
+        digest.update(canonical(asdict(entry)).encode("utf-8", "surrogatepass") + b"\n")
+        counts[entry.tool] = counts.get(entry.tool, 0) + 1
+    for failure in failures:
+        digest.update(canonical(asdict(failure)).encode("utf-8", "surrogatepass") + b"\n")
+        broken += 1
+    return {"schema": SCHEMA, "calls": sum(counts.values()), "tools": counts, "failures": broken, "hash": digest.hexdigest()}
 
 
 class Tape:
@@ -295,18 +313,20 @@ class Tape:
         Raises:
             TapeError: a record is damaged.
         """
-        digest = hashlib.sha256()
-        counts: dict[str, int] = {}
-        failures = 0
-        for entry in self.entries():
-            digest.update(canonical(asdict(entry)).encode() + b"\n")
-            counts[entry.tool] = counts.get(entry.tool, 0) + 1
-        for failure in self.failures():
-            digest.update(canonical(asdict(failure)).encode() + b"\n")
-            failures += 1
-        return {"schema": SCHEMA, "calls": sum(counts.values()), "tools": counts, "failures": failures, "hash": digest.hexdigest()}
+        return manifest_of(self.entries(), self.failures())
 
-    def add(self, entries: Iterator[Entry], failures: Iterator[Failure]) -> int:
+    def check_file(self) -> None:
+        """Let SQLite check its own structure.
+
+        Raises:
+            TapeError: the file is damaged.
+        """
+        with self._errors():
+            [found] = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise TapeError(f"{self.path}: the file is damaged ({found}); take a copy of the tape")
+
+    def add(self, entries: Iterable[Entry], failures: Iterable[Failure]) -> int:
         """Take over records in one transaction; all or none.
 
         Returns:
@@ -352,7 +372,7 @@ class Tape:
                 raise TapeError(f"{self.path}: another process has held the tape for {_BUSY_MS // 1000} s") from error
             if isinstance(error, sqlite3.OperationalError):
                 raise TapeError(f"{self.path}: the tape cannot be used: {reason}") from error
-            raise TapeError(f"{self.path}: not a tape, or damaged: {reason}; export what `spadework tape verify` can read") from error
+            raise TapeError(f"{self.path}: not a tape, or damaged: {reason}; take a copy of the tape") from error
         except OSError as error:
             raise TapeError(f"{self.path}: {error.strerror}") from error
 
