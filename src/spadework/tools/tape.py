@@ -102,13 +102,15 @@ class Failure:
 
 def canonical(value: Any) -> str:
     """JSON that is equal for equal values: sorted keys, no spaces, Unicode as it is."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Half a character (a lone surrogate) cannot be stored as UTF-8; with a backslash it is what JSON writes for it.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _hash(*parts: str) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
+        data = part.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
 
@@ -148,10 +150,10 @@ def manifest_of(entries: Iterable[Entry], failures: Iterable[Failure]) -> dict[s
     counts: dict[str, int] = {}
     broken = 0
     for entry in entries:
-        digest.update(canonical(asdict(entry)).encode("utf-8", "surrogatepass") + b"\n")
+        digest.update(canonical(asdict(entry)).encode() + b"\n")
         counts[entry.tool] = counts.get(entry.tool, 0) + 1
     for failure in failures:
-        digest.update(canonical(asdict(failure)).encode("utf-8", "surrogatepass") + b"\n")
+        digest.update(canonical(asdict(failure)).encode() + b"\n")
         broken += 1
     return {"schema": SCHEMA, "calls": sum(counts.values()), "tools": counts, "failures": broken, "hash": digest.hexdigest()}
 

@@ -7,6 +7,7 @@ keys, then the failures. Equal contents give equal bytes. A file that is cut or 
 import gzip
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ def export_tape(tape: Tape, out: Path) -> dict[str, Any]:
             # No name and no time in the header, so that equal contents are equal bytes.
             with partial.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
                 file.write(f"{canonical(manifest)}\n".encode())
-                for record in (*tape.entries(), *tape.failures()):
-                    file.write(f"{canonical(asdict(record))}\n".encode())
-            with partial.open("rb") as raw:
-                os.fsync(raw.fileno())
+                parts: tuple[Iterable[Entry] | Iterable[Failure], ...] = (tape.entries(), tape.failures())
+                for records in parts:
+                    file.writelines(f"{canonical(asdict(record))}\n".encode() for record in records)
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
             partial.replace(out)
         finally:
             partial.unlink(missing_ok=True)
