@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks import grpo_step, parity, sampling
+from benchmarks import async_rollout, gateway, grpo_step, parity, sampling
 from benchmarks.models import CUTS
 from benchmarks.table import Row, show, write
 
@@ -41,6 +41,9 @@ def measure(device: str, preset: str | None, runs: int, layers: int | None = Non
         for name in ([preset] if preset else ["tiny-1m", "tiny-10m"])
     ]
     found.append(grpo_step.row(preset or "h256", runs=runs, device=device, dtype=dtype, layers=layers, size=size))
+    found += gateway.rows(runs, 2560 if quick else 25_600)
+    waits = async_rollout.Load(in_flight=8, batches=2, turns=2, latency=0.01) if quick else None
+    found += async_rollout.rows(runs=runs, load=waits, device=device)
     return found + parity.rows(preset or "tiny-1m", device=device, dtype=dtype, layers=layers, load=load)
 
 
