@@ -224,10 +224,10 @@ class Gateway:
             account.add("faults", 1.0, name)
         limits = self._lanes[name].limits
         if len(observation.text) <= limits.max_chars:
-            return replace(observation, tool=name)
+            return observation
         account.add("trimmed", 1.0, name)
         text, left_out = _trim(observation.text, limits.max_chars, limits.trim)
-        return replace(observation, tool=name, text=text, truncated=observation.truncated + left_out)
+        return replace(observation, text=text, truncated=observation.truncated + left_out)
 
     async def restore(self, label: str, calls: Sequence[ToolCall], *, source: str | None = None) -> None:
         """Put a trajectory where earlier calls have left another one: for forks, and for what is resumed or continued later.

@@ -97,7 +97,7 @@ class Lane:
                 observation = Observation(text=str(error), status="error")
             except (TimeoutError, ConnectionError) as error:
                 raise BrokenError(f"{type(error).__name__}: {error}") from error
-            return self._priced(observation, self.price, time.perf_counter() - start)
+            return self._stamped(observation, self.price, time.perf_counter() - start)
         await self._turn(arguments, account)
         try:
             start = time.perf_counter()
@@ -112,14 +112,13 @@ class Lane:
             self._permits.release()
         if self.faults is not None and self.facts.content:
             observation = self.faults.content(observation, self.tool.name, canonical(arguments))
-        return self._priced(observation, price, seconds)
+        return self._stamped(observation, price, seconds)
 
-    @staticmethod
-    def _priced(observation: Observation, price: float, seconds: float) -> Observation:
+    def _stamped(self, observation: Observation, price: float, seconds: float) -> Observation:
         usage = observation.usage
         if price and not usage.dollars and observation.status == "ok":
             usage = replace(usage, dollars=price)
-        return replace(observation, usage=usage, seconds=seconds)
+        return observation.stamped(self.tool.name, seconds, usage)
 
     async def _turn(self, arguments: dict[str, Any], account: Account) -> None:
         """Wait in the queue for a permit, which the caller gives back."""

@@ -97,6 +97,10 @@ class Observation:
     meta: dict[str, Any] = field(default_factory=dict)
     """Facts that JSON can carry, for people and metrics; the model does not see them. The gateway writes `provider`, `fault`, `nearest`."""
 
+    def stamped(self, tool: str, seconds: float, usage: Usage) -> "Observation":
+        """The same with what the gateway knows; ten times as fast as `dataclasses.replace`, which every call would feel."""
+        return Observation(self.text, self.status, tool, self.documents, seconds, self.images, self.links, usage, self.truncated, self.meta)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
