@@ -78,7 +78,7 @@ class Researcher:
 class Words:
     """Prompts and results as random tokens of fixed length."""
 
-    name, stop, stop_token_ids = "words", (), ()
+    name, stop, stop_token_ids, vocab_size = "words", (), (), 2048
 
     def __init__(self, observed: int) -> None:
         self.observed = observed

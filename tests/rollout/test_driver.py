@@ -16,7 +16,7 @@ from spadework.rollout.driver import Limits, run_trajectory
 from spadework.tasks.task import Task
 from spadework.tools.function import FunctionTool, tool
 from spadework.tools.gateway import Gateway
-from spadework.tools.tool import Observation
+from spadework.tools.tool import Observation, current_label
 from spadework.trajectories.tree import Node, Status, Trajectory
 
 TASK = Task(id="t", question="Who is the mayor of Ondal Brin?", answers=("Velor Tash",))
@@ -116,7 +116,7 @@ def test_a_whole_trajectory(run: Callable[..., Trajectory], renderer: TagsRender
     (call,) = result.meta["calls"]
     assert call.pop("seconds") > 0
     assert call == {"tool": "search", "status": "ok", "documents": ["d1", "d2"]}
-    assert result.meta["ledger"].pop("seconds") > 0
+    assert result.meta["ledger"].pop("seconds") == result.meta["ledger"].pop("seconds/search") > 0
     assert result.meta["ledger"] == {"calls": 1, "calls/search": 1, "errors": 0}
     assert result.meta["documents"] == ["d1", "d2"]
     assert trajectory.ledger.pop("seconds") == trajectory.ledger.pop("seconds/search") > 0
@@ -143,7 +143,7 @@ def test_a_path_goes_on_from_anywhere(run: Callable[..., Trajectory], renderer: 
         return [node.token_ids for node in trajectory.nodes]
 
     def spent(trajectory: Trajectory) -> dict[str, float]:
-        return {name: value for name, value in trajectory.ledger.items() if name != "seconds"}
+        return {name: value for name, value in trajectory.ledger.items() if not name.startswith("seconds")}
 
     for cut in range(len(whole.nodes)):
         part = whole.fork(cut, sample=3)
@@ -161,6 +161,32 @@ def test_a_path_goes_on_from_anywhere(run: Callable[..., Trajectory], renderer: 
         assert (step.status, step.num_turns, step.nodes[-1].kind) == (Status.RUNNING, done, "observation")
         run([], engine=engine, start=step, turns=1)
     assert (tokens(step), step.answer, spent(step)) == (tokens(whole), whole.answer, spent(whole))
+
+
+def test_the_state_of_tools_goes_on_with_the_path(run: Callable[..., Trajectory]) -> None:
+    counts: dict[str, int] = {}
+
+    @tool(state="counter")
+    def search(query: str) -> str:
+        """Say how often this trajectory has asked.
+
+        Args:
+            query: Anything.
+        """
+        counts[current_label()] = counts.get(current_label(), 0) + 1
+        return f"call {counts[current_label()]}"
+
+    turns = [SEARCH, "I guess so", SEARCH, SEARCH, ANSWER]
+    whole = run(turns, tools=[search])
+    assert [message.content for node in whole.nodes for message in node.messages if message.name == "search"] == [
+        "call 1",
+        "call 2",
+        "call 3",
+    ]
+    for cut in range(len(whole.nodes)):
+        fork = whole.fork(cut, sample=10 + cut)
+        run(turns[fork.num_turns :], start=fork, tools=[search])
+        assert [node.token_ids for node in fork.nodes] == [node.token_ids for node in whole.nodes]
 
 
 def test_budgets_count_the_whole_path(run: Callable[..., Trajectory]) -> None:

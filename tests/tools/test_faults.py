@@ -183,7 +183,7 @@ def test_faults_may_be_for_some_tools_only() -> None:
 class Numbers:
     """A renderer that costs nothing: token 0 is a search, token 1 is an answer; it counts what it is shown."""
 
-    name, stop, stop_token_ids = "numbers", (), ()
+    name, stop, stop_token_ids, vocab_size = "numbers", (), (), 500
 
     def prompt(self, messages: Any, tools: Any = ()) -> list[int]:
         return [2] * 10

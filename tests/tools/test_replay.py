@@ -97,7 +97,7 @@ def web_tools(address: str, client: httpx.AsyncClient) -> list[FunctionTool]:
 class Hashes:
     """A renderer in which a turn is two numbers, and an observation the bytes of its hash: whatever differs shows in the tokens."""
 
-    name, stop, stop_token_ids = "hashes", (), ()
+    name, stop, stop_token_ids, vocab_size = "hashes", (), (), 1001
 
     def prompt(self, messages: Any, tools: Any = ()) -> list[int]:
         return [1000]
@@ -147,8 +147,9 @@ HOW = ("hits", "saved", "retries", "queued")
 
 def content(records: list[dict[str, Any]]) -> list[str]:
     for record in records:
-        ledger = record["trajectory"]["ledger"]
-        record["trajectory"]["ledger"] = {name: value for name, value in ledger.items() if name.partition("/")[0] not in HOW}
+        holders = [record["trajectory"], *(node["meta"] for node in record["trajectory"]["nodes"] if "ledger" in node["meta"])]
+        for holder in holders:
+            holder["ledger"] = {name: value for name, value in holder["ledger"].items() if name.partition("/")[0] not in HOW}
     return [json.dumps(record, sort_keys=True) for record in records]
 
 
