@@ -65,10 +65,7 @@ async def rollout(
     Raises:
         InputError: two tasks have the same id, or the strategy cannot make this number of attempts.
     """
-    if len({task.id for task in tasks}) < len(tasks):
-        twice = next(task.id for i, task in enumerate(tasks) if task.id in {earlier.id for earlier in tasks[:i]})
-        raise InputError(f"task '{twice}' stands twice in one rollout; raise num_samples for more attempts at it")
-    strategy.check(num_samples)
+    _check(tasks, num_samples, strategy)
     gate = asyncio.Semaphore(concurrency)
     # Forks go on from what an engine may still have cached, so a task that has begun is finished before others push it out.
     crowd = asyncio.Semaphore(max(1, concurrency // max(1, num_samples)) if strategy.forks else max(1, len(tasks)))
@@ -91,6 +88,13 @@ async def rollout(
         return await _together(group(task) for task in tasks)
     finally:
         await gateway.drain()
+
+
+def _check(tasks: Sequence[Task], num_samples: int, strategy: Strategy) -> None:
+    strategy.check(num_samples)
+    if len({task.id for task in tasks}) < len(tasks):
+        twice = next(task.id for i, task in enumerate(tasks) if task.id in {earlier.id for earlier in tasks[:i]})
+        raise InputError(f"task '{twice}' stands twice in one rollout; raise num_samples for more attempts at it")
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
