@@ -63,6 +63,8 @@ def diff(first: Recipe, second: Recipe) -> Differences:
             else:
                 found.changed += _pairs(lines, others[part], found)
         found.only_second += [line for part, lines in others.items() if part not in mine for line in lines]
+        if stage == "selection" and mine.keys() == others.keys() and list(mine) != list(others):
+            found.settings.append(("order", ", ".join(mine), ", ".join(others)))
     a, b = _settings(first), _settings(second)
     for key in [*a, *(key for key in b if key not in a)]:
         if a.get(key, "-") != b.get(key, "-"):

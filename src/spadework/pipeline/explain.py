@@ -93,13 +93,16 @@ def _parts(stage: RLStage) -> Iterator[Line]:
     parts = stage.parts()
     terms = parts.rubric.terms
     whole = [term for term in terms if not isinstance(term.reward, TurnReward | SpanReward)]
-    total = " + ".join(f"{_weight(term.weight)} {term.name}" for term in whole) or "0"
+    total = " + ".join(term.name if term.weight == 1.0 else f"{_weight(term.weight)} {term.name}" for term in whole) or "0"
     yield Line("rewards", "R", total)
     for term in terms:
-        scope = {"scope": words for base, words in _SCOPES.items() if isinstance(term.reward, base)}
-        weight = {"weight": _weight(term.weight)} if isinstance(term.reward, TurnReward | SpanReward) else {}
+        said = {}
+        if scope := next((words for base, words in _SCOPES.items() if isinstance(term.reward, base)), None):
+            said["scope"] = scope
+        if isinstance(term.reward, TurnReward | SpanReward):
+            said["weight"] = _weight(term.weight)
         if isinstance(term.reward, Part):
-            yield from describe(term.reward, "rewards", term.name, **scope, **weight)
+            yield from describe(term.reward, "rewards", term.name, **said)
     for name, rule in parts.selection.rules:
         if isinstance(rule, Part):
             yield from describe(rule, "selection", name)
@@ -144,7 +147,7 @@ def render(recipe: Recipe, lines: Iterable[Line], width: int | None = None) -> s
     lines = list(lines)
     scale = f", scale {recipe.scale}" if recipe.scale else ""
     source = f"{recipe.source.paper}{f', code {recipe.source.code}' if recipe.source.code else ''}" if recipe.source else ""
-    out = [f"{recipe.name}{scale}", *filter(None, [recipe.description, source])]
+    out = [line for text in (f"{recipe.name}{scale}", recipe.description, source) for line in textwrap.wrap(text, width)]
     for stage in STAGES:
         found = [line for line in lines if line.stage == stage]
         column = max((2 * line.depth + len(line.part) for line in found), default=0)
