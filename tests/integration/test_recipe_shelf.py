@@ -5,31 +5,49 @@ from pathlib import Path
 import pytest
 
 from spadework.core.run import Run
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.world import WorldConfig
 from spadework.pipeline.chain import run_pipeline
 from spadework.pipeline.explain import STAGES, explain, render
 from spadework.pipeline.recipe import load_recipe
 from spadework.pipeline.scales import find_recipes
 from spadework.rewards.judge_server import JudgeServer
+from spadework.synthesis.graph import make_chains
+from spadework.tasks.dataset import write_tasks
 
 SYSTEMS = sorted(name for name in find_recipes() if not name.startswith("demo"))
-SMALL = [
-    "data.train.pages=1000",
-    "data.test.pages=1000",
+FEW = [
     "limits={max_turns: 3, max_tokens: 260}",
-    "rl.hops={1: 1.0}",
+    "rl.hops=null",
     "rl.sampling.max_tokens=24",
-    "eval={tasks_per_hop: 2, hops: [1], unseen_hops: [], max_tokens: 8}",
+    "eval={tasks_per_hop: 2, hops: null, unseen_hops: [], max_tokens: 8}",
 ]
 
 
 @pytest.fixture(scope="session")
-def cold_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint after a few steps of SFT, which writes turns that can be read now and then."""
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that leave the parts of a recipe alone: a few pages of a world in place of two worlds, and short trajectories."""
+    folder = tmp_path_factory.mktemp("data")
+    world = build_world(WorldConfig(seed=1, pages=1000, split="train"))
+    tasks = make_chains(world, seed=0, counts={1: 60})
+    needed = {key for task in tasks for key in task.evidence}
+    pages = [page for number, page in enumerate(world.documents()) if number < 100 or page.id in needed]
+    (folder / "pages.jsonl").write_text("".join(page.model_dump_json() + "\n" for page in pages))
+    write_tasks(tasks[:50], folder / "train.jsonl")
+    write_tasks(tasks[50:], folder / "test.jsonl")
+    files = f"corpus: {folder}/pages.jsonl, train: {folder}/train.jsonl, test: {folder}/test.jsonl"
+    return [f"data={{type: dataset, {files}}}", *FEW]
+
+
+@pytest.fixture(scope="session")
+def cold_start(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same, from a checkpoint after a few steps of SFT, which writes turns that can be read now and then."""
     folder = tmp_path_factory.mktemp("cold") / "run"
     clean = "sft.expert={stop_early: 0, wasted_search: 0, namesake: 0, name_only_query: 0, read_first: 0}"
-    short = ["reading=null", "sft.steps=60", "sft.batch_size=8", "sft.demonstrations=100", "sft.hops={1: 1.0}", "model.vocab_size=1000"]
-    run_pipeline(load_recipe("search-r1", [*SMALL, *short, clean, "rl=null"]), folder)
-    return Run.open(folder).checkpoints("sft")[-1][1]
+    short = ["reading=null", "sft.steps=50", "sft.batch_size=8", "sft.demonstrations=50", "sft.hops=null", "model.vocab_size=400"]
+    run_pipeline(load_recipe("search-r1", [*small, *short, clean, "rl=null"]), folder)
+    checkpoint = Run.open(folder).checkpoints("sft")[-1][1]
+    return [*small, "reading=null", "sft=null", f"model={{preset: null, path: {checkpoint}}}", "rl.tasks_per_step=4", "rl.samples=4"]
 
 
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
@@ -53,9 +71,8 @@ def test_tiny_recipes_differ_in_rl_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_three_steps_run_at_tiny_scale(name: str, cold_start: Path, tmp_path: Path) -> None:
-    few = ["reading=null", "sft=null", f"model={{preset: null, path: {cold_start}}}", "rl.steps=3", "rl.tasks_per_step=4", "rl.samples=4"]
-    recipe = load_recipe(name, [*SMALL, *few])
+def test_three_steps_run_at_tiny_scale(name: str, cold_start: list[str], tmp_path: Path) -> None:
+    recipe = load_recipe(name, [*cold_start, "rl.steps=3"])
     summary = run_pipeline(recipe, tmp_path / "run")
     run = Run.open(tmp_path / "run")
     events = run.events("rl")
@@ -65,11 +82,10 @@ def test_three_steps_run_at_tiny_scale(name: str, cold_start: Path, tmp_path: Pa
     assert set(summary["stages"]) == {"rl"} and run.recipe["source"]["paper"] and run.recipe["scale"] == "tiny"
 
 
-def test_a_judge_of_the_paper_scale_serves_at_tiny_scale(cold_start: Path, tmp_path: Path) -> None:
+def test_a_judge_of_the_paper_scale_serves_at_tiny_scale(cold_start: list[str], tmp_path: Path) -> None:
     """The judge's path, with the scripted judge: tiny recipes take exact match, which is its rule."""
-    few = ["reading=null", "sft=null", f"model={{preset: null, path: {cold_start}}}", "rl.steps=1", "rl.tasks_per_step=4", "rl.samples=4"]
     with JudgeServer() as server:
         judge = f"rl.rewards={{judge: {{endpoint: {{url: '{server.url}', model: scripted, backoff: 0}}}}}}"
-        run_pipeline(load_recipe("tongyi", [*SMALL, *few, judge]), tmp_path / "run")
+        run_pipeline(load_recipe("tongyi", [*cold_start, "rl.steps=1", judge]), tmp_path / "run")
     [event] = Run.open(tmp_path / "run").events("rl")
     assert event["broken"] == 0 and "reward/judge/mean" in event
