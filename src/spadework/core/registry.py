@@ -115,7 +115,8 @@ class Registry(Generic[P]):
         def decorate(part: C) -> C:
             if name in self._parts:
                 raise ValueError(f"{self.kind} '{name}' is registered twice: {self._parts[name].__qualname__} and {part.__qualname__}")
-            if unknown := set(_OPTION.findall(formula)) - part.model_fields.keys():
+            options: type[Part] = part
+            if unknown := set(_OPTION.findall(formula)) - options.model_fields.keys():
                 raise ValueError(f"{self.kind} '{name}': the formula names {', '.join(sorted(unknown))}, which is no option")
             part.registered_as, part.formula, part.source = name, formula, source
             self._parts[name] = part  # type: ignore[assignment]  # the contract module types its `register`

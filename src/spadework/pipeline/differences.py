@@ -11,7 +11,7 @@ from spadework.pipeline.explain import STAGES, Line, explain
 from spadework.pipeline.recipe import Recipe
 from spadework.pipeline.scales import PARTS
 
-__all__ = ["Differences", "diff", "render_diff"]
+__all__ = ["Differences", "Section", "diff", "render_diff"]
 
 Setting = tuple[str, str, str]
 """Dotted key, value of the first, value of the second; a dash where one has no such key."""
