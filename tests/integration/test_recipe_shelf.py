@@ -47,7 +47,7 @@ def cold_start(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> li
     short = ["reading=null", "sft.steps=50", "sft.batch_size=8", "sft.demonstrations=50", "sft.hops=null", "model.vocab_size=400"]
     run_pipeline(load_recipe("search-r1", [*small, *short, clean, "rl=null"]), folder)
     checkpoint = Run.open(folder).checkpoints("sft")[-1][1]
-    return [*small, "reading=null", "sft=null", f"model={{preset: null, path: {checkpoint}}}", "rl.tasks_per_step=4", "rl.samples=4"]
+    return [*small, "reading=null", "sft=null", f"model={{preset: null, path: {checkpoint}}}", "rl.tasks_per_step=3", "rl.samples=6"]
 
 
 @pytest.mark.parametrize("scale", ["tiny", "paper"])

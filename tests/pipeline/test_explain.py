@@ -13,8 +13,9 @@ from spadework.core.registry import Part, Registry, shown
 from spadework.pipeline.explain import STAGES, describe, explain, render
 from spadework.pipeline.recipe import Recipe, load_recipe
 from spadework.rewards.reward import rewards
+from spadework.rollout.strategy import strategies
 
-SHELVES: list[Registry[Any]] = [rewards, credit_rules, selection_rules, losses]
+SHELVES: list[Registry[Any]] = [strategies, rewards, credit_rules, selection_rules, losses]
 PARTS = [(shelf, name) for shelf in SHELVES for name in shelf.names() if shelf.get(name).__module__.startswith(shelf.package)]
 
 

@@ -77,7 +77,7 @@ def _by_part(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:
     found: dict[tuple[str, str], list[Line]] = {}
     last: list[Line] = []
     for line in lines:
-        if line.stage in ("rollout", "optimiser"):
+        if line.stage == "optimiser" or not line.part:
             continue
         if line.depth == 0:
             last = found.setdefault((line.stage, line.part), [])

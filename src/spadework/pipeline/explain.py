@@ -87,6 +87,8 @@ def _rollout(recipe: Recipe, stage: RLStage) -> Iterator[Line]:
         f"a trajectory: at most {limits.max_turns} turns, {limits.max_calls} calls, {limits.max_tokens} tokens in all",
     ]
     yield from (Line("rollout", "", text) for text in texts)
+    [name] = stage.rollout
+    yield from describe(stage.strategy(), "rollout", name)
 
 
 def _parts(stage: RLStage) -> Iterator[Line]:
@@ -162,10 +164,11 @@ def render(recipe: Recipe, lines: Iterable[Line], width: int | None = None) -> s
 
 
 def _wrapped(line: Line, column: int, width: int) -> list[str]:
-    name = f"  {'  ' * line.depth}{line.part}".ljust(column + 4 if column else 2)
+    start = column + 4 if line.part else 2
+    name = f"  {'  ' * line.depth}{line.part}".ljust(start)
     options = "".join(f"; {key} {value}" for key, value in line.options.items())
     origin = ", ".join(filter(None, [line.source, line.file]))
-    rest = " " * (column + 4 if column else 2)
+    rest = " " * start
     # A name that is longer than its column pushes its own first line only.
     text = textwrap.wrap(f"{line.formula}{options}", width, initial_indent=name, subsequent_indent=rest)
     return text + (textwrap.wrap(f"({origin})", width, initial_indent=rest, subsequent_indent=f"{rest} ") if origin else [])

@@ -5,8 +5,8 @@ and `paper`, the published setting. What all recipes share at a scale stands onc
 
     scales/SCALE.yaml  <-  the recipe  <-  its scales.SCALE  <-  the command line
 
-Mappings are merged key by key and anything else is replaced. Base files set no rewards, selection, credit or loss, so that no system gets
-a part that its own file does not name.
+Mappings are merged key by key and anything else is replaced. Base files set no rollout strategy, rewards, selection, credit or loss, so
+that no system gets a part that its own file does not name.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from spadework.core.errors import ConfigError
 
 __all__ = ["PARTS", "at_scale", "find_recipes", "scales_of"]
 
-PARTS = ("rewards", "selection", "credit", "loss")
+PARTS = ("rollout", "rewards", "selection", "credit", "loss")
 """Keys of `rl` that make the algorithm; base files may not set them."""
 _OWN = ("name", "description", "source", "notes", "scales", "scale", "imports")
 """What only the recipe itself says."""
