@@ -69,4 +69,8 @@ def test_it_fits_into_a_terminal(width: int) -> None:
 def test_identical_parts_are_one_line_and_equal_recipes_have_nothing_else() -> None:
     found = diff(load_recipe("grpo"), load_recipe("grpo"))
     text = render_diff(found, 120)
-    assert text.splitlines() == ["grpo -> grpo", "", "same: rewards R, em; selection broken; credit grpo; loss ppo-clip, kl"]
+    assert text.splitlines() == [
+        "grpo -> grpo",
+        "",
+        "same: rollout independent; rewards R, em; selection broken; credit grpo; loss ppo-clip, kl",
+    ]

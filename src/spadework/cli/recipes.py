@@ -31,14 +31,14 @@ def list_recipes(as_json: AsJson = False) -> None:
         source = values.get("source") or {}
         scales = list(scales_of(values, path))
         rows.append({"name": name, "paper": source.get("paper", ""), "scales": scales, "description": values.get("description", "")})
-    heads = [(row["name"], row["paper"], " ".join(row["scales"])) for row in rows]
-    widths = [max(len(head[column]) for head in heads) + 2 for column in range(3)]
-    start = sum(widths)
-    lines = []
-    for head, row in zip(heads, rows, strict=True):
-        begin = "".join(text.ljust(width) for text, width in zip(head, widths, strict=True))
-        columns = max(shutil.get_terminal_size().columns, start + 20)
-        lines += textwrap.wrap(str(row["description"]), columns, initial_indent=begin, subsequent_indent=" " * start)
+    table = [(row["name"], row["paper"].removeprefix("arXiv "), " ".join(row["scales"])) for row in rows]
+    widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)]
+    room = max(shutil.get_terminal_size().columns - sum(widths), 20)
+    lines = [
+        "".join(text.ljust(width) for text, width in zip(cells, widths, strict=True))
+        + textwrap.shorten(row["description"], room, placeholder=" ...")
+        for cells, row in zip(table, rows, strict=True)
+    ]
     print_result(rows, as_json, "\n".join(lines))
 
 
