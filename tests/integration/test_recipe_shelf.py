@@ -47,7 +47,7 @@ def cold_start(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> li
     short = ["reading=null", "sft.steps=50", "sft.batch_size=8", "sft.demonstrations=50", "sft.hops=null", "model.vocab_size=400"]
     run_pipeline(load_recipe("search-r1", [*small, *short, clean, "rl=null"]), folder)
     checkpoint = Run.open(folder).checkpoints("sft")[-1][1]
-    return [*small, "reading=null", "sft=null", f"model={{preset: null, path: {checkpoint}}}", "rl.tasks_per_step=3", "rl.samples=6"]
+    return [*small, "reading=null", "sft=null", f"model={{preset: null, path: {checkpoint}}}", "rl.tasks_per_step=4", "rl.samples=6"]
 
 
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
@@ -58,7 +58,7 @@ def test_it_loads_and_explains_itself(name: str, scale: str) -> None:
     assert any(note.startswith("Tiny:") for note in recipe.notes), "says what tiny replaces"
     lines = explain(recipe)
     assert {line.stage for line in lines} == set(STAGES)
-    assert all(line.source and line.file for line in lines if line.stage in ("selection", "credit", "loss"))
+    assert all(line.source and line.file for line in lines if line.stage in ("selection", "credit", "loss") and line.part != "teacher")
     for width in (80, 120):
         assert all(len(line) <= width for line in render(recipe, lines, width).splitlines())
 
@@ -72,7 +72,11 @@ def test_tiny_recipes_differ_in_rl_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_three_steps_run_at_tiny_scale(name: str, cold_start: list[str], tmp_path: Path) -> None:
-    recipe = load_recipe(name, [*cold_start, "rl.steps=3"])
+    rl = load_recipe(name).rl
+    assert rl is not None
+    beside = ["rl.critic.warmup=1"] if rl.critic else []
+    beside += [f"rl.teacher={load_recipe(name, cold_start).model.path}"] if rl.teacher else []
+    recipe = load_recipe(name, [*cold_start, "rl.steps=3", *beside])
     summary = run_pipeline(recipe, tmp_path / "run")
     run = Run.open(tmp_path / "run")
     events = run.events("rl")

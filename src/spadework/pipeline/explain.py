@@ -52,7 +52,7 @@ def explain(recipe: Recipe) -> list[Line]:
     """The lines of a recipe's RL step; none without RL."""
     if recipe.rl is None:
         return []
-    return [*_rollout(recipe, recipe.rl), *_parts(recipe.rl), *_optimiser(recipe.rl)]
+    return [*_rollout(recipe, recipe.rl), *_parts(recipe.rl), *_models(recipe.rl), *_optimiser(recipe.rl)]
 
 
 def describe(part: Part, stage: str, name: str, **options: str) -> Iterator[Line]:
@@ -116,12 +116,25 @@ def _parts(stage: RLStage) -> Iterator[Line]:
 
 def _optimiser(stage: RLStage) -> Iterator[Line]:
     config = stage.learner.optimizer
+    updates = f"{stage.ppo_epochs * stage.mini_batches} updates a step ({stage.ppo_epochs} passes of {stage.mini_batches} mini-batches)"
+    yield Line("optimiser", "", updates if stage.ppo_epochs * stage.mini_batches > 1 else "1 update a step, so that r is 1")
     yield Line("optimiser", config.name, _rates(config), file="training/optimizer.py")
     yield Line(
         "optimiser",
         "",
         f"gradients scaled to norm {config.max_grad_norm:g}, weight decay {config.weight_decay:g}, betas {shown(config.betas)}",
     )
+
+
+def _models(stage: RLStage) -> Iterator[Line]:
+    """What is trained or asked beside the policy."""
+    if critic := stage.critic:
+        clip = "none" if critic.clip is None else f"{critic.clip:g}"
+        formula = f"mean of max((V - return)², (clip(V, V_old ± clip) - return)²) / 2, clip {clip}; {critic.optimizer.name}: "
+        alone = f"; alone in the first {critic.warmup} steps" if critic.warmup else ""
+        yield Line("loss", "critic", formula + _rates(critic.optimizer) + alone, {}, "PPO, arXiv 1707.06347", "training/critic.py")
+    if stage.teacher:
+        yield Line("loss", "teacher", stage.teacher, {}, "", "training/teacher.py")
 
 
 def _rates(config: OptimizerConfig) -> str:

@@ -78,7 +78,7 @@ def _base(path: Path, scale: str) -> dict[str, Any]:
             base = load_yaml(file)
             _refuse(base, str(file), "a base holds what all recipes share")
             stage = base.get("rl")
-            for part in PARTS:
+            for part in (*PARTS, "critic", "teacher"):
                 if isinstance(stage, dict) and part in stage:
                     raise ConfigError(f"{file}: 'rl.{part}' cannot be set by a base; every recipe names its own parts")
             return base
