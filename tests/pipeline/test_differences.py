@@ -8,9 +8,10 @@ from spadework.pipeline.recipe import load_recipe
 
 def test_two_systems_that_differ_in_parts_and_numbers() -> None:
     found = diff(load_recipe("search-r1"), load_recipe("demo"))
-    assert list(found.sections) == ["rollout", "rewards", "selection", "credit", "loss"]
-    # Search-R1: em, 5 samples, a KL term. The demo: em and a price, 8 samples, groups without a spread dropped.
+    assert list(found.sections) == ["rollout", "rewards", "selection", "credit", "loss", "optimiser"]
+    # Search-R1: em, 5 samples, two updates per step, a KL term. The demo: em and a price, 8 samples, groups without a spread dropped.
     assert found.sections["rollout"].settings == [("rl.samples", "5", "8")]
+    assert found.sections["optimiser"].settings == [("rl.mini_batches", "2", "1")]
     rewards = found.sections["rewards"]
     assert (rewards.same, [line.part for line in rewards.only_second]) == (["em"], ["economy"])
     assert [(a.part, a.formula, b.formula) for a, b in rewards.changed] == [("R", "em", "em + 0.5 economy")]
@@ -39,6 +40,14 @@ def test_the_order_of_the_selection_is_a_difference() -> None:
     assert found.sections["selection"].settings == [("order", "broken, truncated, sign-ratio", "broken, sign-ratio, truncated")]
 
 
+def test_a_critic_of_one_is_a_line_and_of_both_its_numbers() -> None:
+    one = diff(load_recipe("search-r1"), load_recipe("search-r1-ppo")).sections
+    assert [line.part for line in one["loss"].only_second] == ["critic"]
+    assert not any(key.startswith("rl.critic") for key, _, _ in one.get("optimiser", one["rollout"]).settings)
+    both = diff(load_recipe("search-r1-ppo"), load_recipe("search-r1-ppo", ["rl.critic.optimizer.weight_decay=0.5"])).sections
+    assert both["optimiser"].settings == [("rl.critic.optimizer.weight_decay", "0", "0.5")]
+
+
 def test_numbers_of_every_section() -> None:
     changed = [
         "seed=1",
@@ -53,8 +62,8 @@ def test_numbers_of_every_section() -> None:
     assert settings == {
         "tools": ["tools.search.limit"],
         "sft": ["sft.steps"],
-        "rollout": ["limits.max_turns", "rl.checkpoint_every"],
-        "optimiser": ["rl.learner.optimizer.lr"],
+        "rollout": ["limits.max_turns"],
+        "optimiser": ["rl.learner.optimizer.lr", "rl.checkpoint_every"],
         "other": ["seed"],
     }
 

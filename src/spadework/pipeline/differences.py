@@ -15,10 +15,12 @@ __all__ = ["Differences", "Section", "diff", "render_diff"]
 
 Setting = tuple[str, str, str]
 """Dotted key, value of the first, value of the second; a dash where one has no such key."""
-_STAGE_OF = {"rl.sampling": "rollout", "rl.learner": "optimiser", "rl": "rollout", "limits": "rollout"}
+_STAGE_OF = {"rl": "rollout", "limits": "rollout"} | {
+    f"rl.{key}": "optimiser" for key in ("learner", "ppo_epochs", "mini_batches", "critic", "checkpoint_every")
+}
 """Where settings beside the parts stand; others stand under their section of the recipe."""
 _SECTIONS = ("data", "model", "tools", "planner", "reading", "sft", *STAGES, "eval", "other")
-_NOT_COMPARED = ("name", "description", "source", "notes", "scale", "imports", *(f"rl.{part}" for part in PARTS))
+_NOT_COMPARED = ("name", "description", "source", "notes", "scale", "imports", "rl.teacher", *(f"rl.{part}" for part in PARTS))
 
 
 @dataclass(slots=True)
@@ -65,7 +67,9 @@ def diff(first: Recipe, second: Recipe) -> Differences:
         found.only_second += [line for part, lines in others.items() if part not in mine for line in lines]
         if stage == "selection" and mine.keys() == others.keys() and list(mine) != list(others):
             found.settings.append(("order", ", ".join(mine), ", ".join(others)))
-    a, b = _settings(first), _settings(second)
+    # A critic that only one of them has is a line of its own; its single settings would be noise.
+    both = all(recipe.rl and recipe.rl.critic for recipe in (first, second))
+    a, b = _settings(first, critic=both), _settings(second, critic=both)
     for key in [*a, *(key for key in b if key not in a)]:
         if a.get(key, "-") != b.get(key, "-"):
             sections[_section(key)].settings.append((key, a.get(key, "-"), b.get(key, "-")))
@@ -94,11 +98,12 @@ def _pairs(mine: list[Line], others: list[Line], section: Section) -> list[tuple
     return [(line, by_name[line.part]) for line in mine if line.part in names and line != by_name[line.part]]
 
 
-def _settings(recipe: Recipe) -> dict[str, str]:
+def _settings(recipe: Recipe, *, critic: bool) -> dict[str, str]:
+    left_out = _NOT_COMPARED if critic else (*_NOT_COMPARED, "rl.critic")
     return {
         key: value
         for key, value in _flat(recipe.model_dump(mode="json"), "")
-        if not any(key == left or key.startswith(f"{left}.") for left in _NOT_COMPARED)
+        if not any(key == left or key.startswith(f"{left}.") for left in left_out)
     }
 
 

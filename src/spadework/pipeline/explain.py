@@ -26,7 +26,7 @@ STAGES = ("rollout", "rewards", "selection", "credit", "loss", "optimiser")
 _LEGEND = (
     "R_i reward of trajectory i; mean, std over its group; z(x) = (x - mean) / (std + epsilon); T_i its turns; n searches; "
     "[x] 1 if x, else 0; valid: an answer, and every turn well formed; r = pi / pi_old, w = pi_old / mu of a token, mu the sampler; "
-    "sg: no gradient"
+    "sg: no gradient; delta_t = r_t + gamma V_(t+1) - V_t"
 )
 _SCOPES = {TurnReward: "of every turn", SpanReward: "of tokens", GroupReward: "compared in the group"}
 
