@@ -99,3 +99,11 @@ def test_explain_and_diff(spadework) -> None:
 def test_a_scale_that_a_recipe_has_not_is_one_line(command: list[str], spadework) -> None:
     code, out, err = spadework("recipes", *command, "--scale", "paper")
     assert (code, out) == (2, "") and err == "error: recipe 'demo' has no scales, so it cannot be had at scale 'paper'; leave --scale out\n"
+
+
+def test_a_run_without_a_stage_and_one_without_its_files_are_one_line(tmp_path: Path, spadework) -> None:
+    code, _, err = spadework("sft", "search-r1", "--scale", "paper", "--out", tmp_path / "run")
+    assert code == 2 and err == "error: recipe 'search-r1' has no stage to carry out here: reading, sft and rl are null\n"
+    code, _, err = spadework("train", "search-r1", "--scale", "paper", "--out", tmp_path / "run", "data.corpus=nowhere")
+    assert code == 2 and err.startswith("error: data.corpus: nowhere is not there; get nq_hotpotqa_train") and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
