@@ -73,3 +73,37 @@ def test_a_scale_is_chosen_on_the_command_line(spadework) -> None:
     assert (values["scale"], values["data"]["type"], values["rl"]["steps"]) == ("paper", "dataset", 9)
     code, out, err = spadework("sft", "search-r1", "--scale", "papre", "--dry-run")
     assert (code, out) == (2, "") and err == "error: recipe 'search-r1' has no scale 'papre'; its scales: tiny, paper\n"
+
+
+def test_recipes_are_listed_with_paper_and_scales(spadework) -> None:
+    code, out, _ = spadework("recipes", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0 and rows["search-r1"]["paper"] == "arXiv 2503.09516" and rows["search-r1"]["scales"] == ["tiny", "paper"]
+    assert rows["demo"]["scales"] == [] and all(row["description"] for row in rows.values())
+    _, text, _ = spadework("recipes", "list")
+    assert set(rows) <= {line.split()[0] for line in text.splitlines()}
+
+
+def test_explain_and_diff(spadework) -> None:
+    code, out, err = spadework("recipes", "explain", "dapo", "rl.loss.ppo-clip.clip_high=0.3", "--json")
+    lines = json.loads(out)
+    assert (code, err) == (0, "") and lines[0]["stage"] == "rollout"
+    assert "1 + 0.3" in next(line["formula"] for line in lines if line["part"] == "ppo-clip")
+    code, out, _ = spadework("recipes", "diff", "dapo", "grpo", "--scale", "paper", "--json")
+    assert code == 0 and json.loads(out)["sections"]["loss"]["only_second"][0]["part"] == "kl"
+    code, out, _ = spadework("recipes", "diff", "dapo", "grpo")
+    assert code == 0 and out.startswith("dapo -> grpo\n") and "overlong" in out
+
+
+@pytest.mark.parametrize("command", [["explain", "demo"], ["show", "demo"], ["diff", "search-r1", "demo"]])
+def test_a_scale_that_a_recipe_has_not_is_one_line(command: list[str], spadework) -> None:
+    code, out, err = spadework("recipes", *command, "--scale", "paper")
+    assert (code, out) == (2, "") and err == "error: recipe 'demo' has no scales, so it cannot be had at scale 'paper'; leave --scale out\n"
+
+
+def test_a_run_without_a_stage_and_one_without_its_files_are_one_line(tmp_path: Path, spadework) -> None:
+    code, _, err = spadework("sft", "search-r1", "--scale", "paper", "--out", tmp_path / "run")
+    assert code == 2 and err == "error: recipe 'search-r1' has no stage to carry out here: reading, sft and rl are null\n"
+    code, _, err = spadework("train", "search-r1", "--scale", "paper", "--out", tmp_path / "run", "data.corpus=nowhere")
+    assert code == 2 and err.startswith("error: data.corpus: nowhere is not there; get nq_hotpotqa_train") and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

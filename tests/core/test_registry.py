@@ -2,12 +2,12 @@
 
 import pytest
 
-from spadework.core.config import Config
 from spadework.core.errors import ConfigError
+from spadework.core.registry import Part as Base
 from spadework.core.registry import Registry
 
 
-class Part(Config):
+class Part(Base):
     size: int = 3
 
 

@@ -1,7 +1,6 @@
 """Questions and pages of a user: what is held out, what is drawn, what is refused, and a whole run on generated files."""
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ from spadework.pipeline.recipe import Recipe
 from spadework.synthesis.graph import make_chains
 from spadework.tasks.dataset import write_tasks
 from spadework.tasks.task import Task
-
-HOTPOTQA = Path(os.environ.get("HOTPOTQA_SAMPLE", "data/hotpotqa"))
-"""A folder with `questions.jsonl` and `corpus.jsonl`."""
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +116,13 @@ def test_demonstrations_need_steps(files: dict[str, Path], tmp_path: Path) -> No
     assert [task.hops for task in data.train_tasks[1]] == [1], "a row that does not say has one hop"
 
 
-@pytest.mark.skipif(not HOTPOTQA.is_dir(), reason="no HotpotQA sample here")
-def test_questions_of_a_published_set(tmp_path: Path) -> None:
-    rows = (HOTPOTQA / "questions.jsonl").read_text().splitlines(keepends=True)
+def test_questions_of_a_published_set(data_dir: Path, tmp_path: Path) -> None:
+    hotpotqa = data_dir / "hotpotqa_dev500"
+    rows = (hotpotqa / "questions.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "train.jsonl").write_text("".join(rows[:300]))
     (tmp_path / "test.jsonl").write_text("".join(rows[300:]))
     chosen = recipe(
-        {"corpus": HOTPOTQA / "corpus.jsonl", "train": tmp_path / "train.jsonl", "test": tmp_path / "test.jsonl"},
+        {"corpus": hotpotqa / "corpus.jsonl", "train": tmp_path / "train.jsonl", "test": tmp_path / "test.jsonl"},
         "sft=null", "reading=null", "model={preset: null, path: nowhere}", "eval.tasks_per_hop=50",
     )  # fmt: skip
     data = load_data(chosen)

@@ -90,6 +90,8 @@ def _carry_out(name: str, settings: list[str], out: Path | None, resume: bool, d
     if dry_run:
         print_recipe(recipe, as_json)
         return
+    if recipe.reading is None and recipe.sft is None and recipe.rl is None:
+        raise InputError(f"recipe '{recipe.name}' has no stage to carry out here: reading, sft and rl are null")
     if out is None:
         raise InputError("the run needs a folder; name one with --out DIR")
     from spadework.core.run import Run

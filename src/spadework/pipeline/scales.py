@@ -5,8 +5,8 @@ and `paper`, the published setting. What all recipes share at a scale stands onc
 
     scales/SCALE.yaml  <-  the recipe  <-  its scales.SCALE  <-  the command line
 
-Mappings are merged key by key and anything else is replaced. Base files set no rewards, selection, credit or loss, so that no system gets
-a part that its own file does not name.
+Mappings are merged key by key and anything else is replaced. Base files set no rollout strategy, rewards, selection, credit or loss, so
+that no system gets a part that its own file does not name.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from spadework.core.errors import ConfigError
 
 __all__ = ["PARTS", "at_scale", "find_recipes", "scales_of"]
 
-PARTS = ("rewards", "selection", "credit", "loss")
+PARTS = ("rollout", "rewards", "selection", "credit", "loss")
 """Keys of `rl` that make the algorithm; base files may not set them."""
 _OWN = ("name", "description", "source", "notes", "scales", "scale", "imports")
 """What only the recipe itself says."""
@@ -78,7 +78,7 @@ def _base(path: Path, scale: str) -> dict[str, Any]:
             base = load_yaml(file)
             _refuse(base, str(file), "a base holds what all recipes share")
             stage = base.get("rl")
-            for part in PARTS:
+            for part in (*PARTS, "critic", "teacher"):
                 if isinstance(stage, dict) and part in stage:
                     raise ConfigError(f"{file}: 'rl.{part}' cannot be set by a base; every recipe names its own parts")
             return base

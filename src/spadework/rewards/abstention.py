@@ -16,7 +16,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Abstention"]
 
 
-@register("abstention")
+@register("abstention", formula="right ({of}): 1, abstains: 0, wrong: -t / (1 - t), t = {confidence}", source="2509.04664")
 class Abstention(RewardTerm):
     """1 | 0 for abstaining | -t / (1 - t)."""
 

@@ -15,7 +15,11 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["AnswerF1", "Contains", "CoverMatch", "ExactMatch"]
 
 
-@register("em")
+@register(
+    "em",
+    formula="1 if the answer equals a gold after normalisation ({variant}), else 0",
+    source="Search-R1, 2503.09516; rStar2, DGPO, RAG-R1",
+)
 class ExactMatch(RewardTerm):
     """1 if the answer equals a gold after normalisation, else 0."""
 
@@ -27,7 +31,7 @@ class ExactMatch(RewardTerm):
         return matching.em(trajectory.answer, task.answers, variant=self.variant) if trajectory.answer is not None else 0.0
 
 
-@register("f1")
+@register("f1", formula="best token F1 over the golds, normalised as {variant}", source="ZeroSearch, 2505.04588")
 class AnswerF1(RewardTerm):
     """Best token F1 over the golds; ZeroSearch and DeepResearcher train on it because it resists long answers."""
 
@@ -39,7 +43,7 @@ class AnswerF1(RewardTerm):
         return matching.f1(trajectory.answer, task.answers, variant=self.variant) if trajectory.answer is not None else 0.0
 
 
-@register("contains")
+@register("contains", formula="1 if a gold is a substring, else 0; invites lists, so not for training alone", source="Search-R1's subem")
 class Contains(RewardTerm):
     """1 if a gold stands somewhere in the answer. A policy learns to list candidates under it; prefer `em` or `f1` for training."""
 
@@ -48,7 +52,11 @@ class Contains(RewardTerm):
         return matching.contains(trajectory.answer, task.answers) if trajectory.answer is not None else 0.0
 
 
-@register("cem")
+@register(
+    "cem",
+    formula="1 if a gold's words stand side by side in an answer of at most {max_words} words, else 0",
+    source="R1-Searcher++, 2505.17005",
+)
 class CoverMatch(RewardTerm):
     """Cover exact match: 1 if the words of a gold stand side by side in a short answer, both normalised, else 0.
 

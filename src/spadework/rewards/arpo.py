@@ -16,7 +16,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Arpo"]
 
 
-@register("arpo")
+@register("arpo", formula="-1 if not valid; F1, + {bonus} if F1 > 0 and all of {tools} were used", source="ARPO, Tool-Star, 2507.19849")
 class Arpo(RewardTerm):
     """-1 | 0 | F1 | F1 + 0.1."""
 

@@ -21,7 +21,7 @@ _REFUSAL = re.compile(
 _REFUSAL_BEFORE = re.compile(r"\b(invalid|inappropriate) (question|query|premise)\b", re.IGNORECASE)
 
 
-@register("asearcher")
+@register("asearcher", formula="{of} [valid] - {refusal} [calls the question invalid]", source="ASearcher, 2508.07976")
 class ASearcher(RewardTerm):
     """of * [valid format] - 0.5 [refuses the question]."""
 

@@ -13,7 +13,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["AutoRefine"]
 
 
-@register("autorefine")
+@register("autorefine", formula="F1; if 0: {hit} [gold in the refinement]", source="AutoRefine, 2505.11277")
 class AutoRefine(RewardTerm):
     """F1 | 0.1 [gold in the refinement] | 0."""
 

@@ -23,7 +23,7 @@ def cited(answer: str | None) -> set[str]:
     return {part.strip() for match in _MARK.findall(answer or "") for part in re.split("[,;]", match[0] or match[1]) if part.strip()}
 
 
-@register("citation-precision")
+@register("citation-precision", formula="right citations (against {against}) / citations; never shown = wrong", source="Spadework")
 class CitationPrecision(RewardTerm):
     """Share of the cited documents that are right; 0 without a citation, so that leaving them out does not pay."""
 
@@ -41,7 +41,7 @@ class CitationPrecision(RewardTerm):
         return len(said & right) / len(said) if said else 0.0
 
 
-@register("citation-recall")
+@register("citation-recall", formula="evidence cited and shown / evidence", source="Spadework")
 class CitationRecall(RewardTerm):
     """Share of the task's evidence that was shown and is cited."""
 

@@ -25,7 +25,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Clip", "Constant", "Gate", "IfCorrect", "LastToken", "Product", "Sum"]
 
 
-@register("constant")
+@register("constant", formula="{value}", source="algebra")
 class Constant(RewardTerm):
     """The same number for everybody. In a recipe a plain number stands for it."""
 
@@ -36,7 +36,7 @@ class Constant(RewardTerm):
         return self.value
 
 
-@register("sum")
+@register("sum", formula="sum of weight * term", source="algebra")
 class Sum(RewardTerm):
     """Sum of weight times value over the terms."""
 
@@ -63,7 +63,7 @@ class Sum(RewardTerm):
         return sum(weight_at(part.weight, 0.0) * part(task, trajectory) for part in self.terms.values())
 
 
-@register("product")
+@register("product", formula="product of the terms", source="algebra")
 class Product(Sum):
     """Product of the terms; with a 0/1 term, a gate whose other side is 0. ASearcher's and DeepDive's form."""
 
@@ -80,7 +80,7 @@ class Product(Sum):
         return value
 
 
-@register("gate")
+@register("gate", formula="{then} if {when} > {above}, else {otherwise}", source="algebra")
 class Gate(RewardTerm):
     """`then` if `when` is above a bound, else `otherwise`. Only the side that is taken is computed, so a gate can save a judge's call."""
 
@@ -111,7 +111,7 @@ class Gate(RewardTerm):
         return self.then if self.when(task, trajectory) > self.above else self.otherwise
 
 
-@register("if-correct")
+@register("if-correct", formula="{then} if {when} > {above}, else {otherwise}", source="algebra")
 class IfCorrect(Gate):
     """A gate whose condition is an exact match unless another is named."""
 
@@ -119,7 +119,7 @@ class IfCorrect(Gate):
     then: RewardTerm = Constant(value=1.0)
 
 
-@register("clip")
+@register("clip", formula="min({high}, max({low}, {of}))", source="algebra")
 class Clip(RewardTerm):
     """A reward between two bounds."""
 
@@ -138,7 +138,7 @@ class Clip(RewardTerm):
         return min(self.high, max(self.low, self.of(task, trajectory)))
 
 
-@register("last-token")
+@register("last-token", formula="{of} on the turn's last token", source="StepSearch's placement")
 class LastToken(SpanReward):
     """A turn's reward on the last sampled token of the turn, for credit that works token by token (StepSearch's placement)."""
 

@@ -17,7 +17,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Budget", "Cost"]
 
 
-@register("cost")
+@register("cost", formula="-min({most}, sum of price * ledger)", source="Spadework")
 class Cost(RewardTerm):
     """-(sum of price times amount), never below -most."""
 
@@ -31,7 +31,7 @@ class Cost(RewardTerm):
         return 0.0 - min(self.most, sum(price * _spent(trajectory, name) for name, price in self.prices.items()))
 
 
-@register("budget")
+@register("budget", formula="0 within the limits, else -min(1, largest excess / limit)", source="Spadework")
 class Budget(RewardTerm):
     """0 within every limit; beyond, minus the largest excess as a share of its limit, never below -1."""
 

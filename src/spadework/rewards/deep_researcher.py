@@ -12,7 +12,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["DeepResearcher"]
 
 
-@register("deepresearcher")
+@register("deepresearcher", formula="-1 if not valid, else F1 of the sets of words", source="DeepResearcher, 2504.03160")
 class DeepResearcher(RewardTerm):
     """-1 | F1 of the word sets, the best over the golds."""
 

@@ -15,7 +15,9 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["DeepDiver"]
 
 
-@register("deepdiver")
+@register(
+    "deepdiver", formula="1 for the correct ({correct}) with n > 0 if none is correct with n = 0, else 0", source="DeepDiver, 2505.24332"
+)
 class DeepDiver(GroupReward):
     """1 for correct members that searched, in a group where nobody was correct without searching; else 0."""
 

@@ -16,7 +16,9 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["DeepEyes"]
 
 
-@register("deepeyes")
+@register(
+    "deepeyes", formula="{accuracy} {of} - {bad_format} [not valid] + {tool_bonus} [right and a tool used]", source="DeepEyes, 2505.14362"
+)
 class DeepEyes(RewardTerm):
     """0.8 accuracy - 0.2 [bad format] + 1.2 [a tool was used and the answer is right]."""
 

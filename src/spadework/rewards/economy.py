@@ -21,7 +21,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Economy"]
 
 
-@register("economy")
+@register("economy", formula="right: -min({most}, {cost} * calls beyond the free ones ({free})); wrong: 0", source="after IKEA")
 class Economy(RewardTerm):
     """-cost per call beyond the free ones, never below -most, if the answer is an exact match; 0 otherwise."""
 

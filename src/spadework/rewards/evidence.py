@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["AnswerWithoutEvidence", "EvidenceRecall", "evidence_recall"]
 
 
-@register("evidence")
+@register("evidence", formula="share of the evidence that was shown", source="Spadework")
 class EvidenceRecall(RewardTerm):
     """|evidence that was shown| / |evidence|."""
 
@@ -27,7 +27,9 @@ class EvidenceRecall(RewardTerm):
         return evidence_recall(task, trajectory, "evidence")
 
 
-@register("answer-without-evidence")
+@register(
+    "answer-without-evidence", formula="-1 if it answers before a share of {least} of the evidence was shown, else 0", source="Spadework"
+)
 class AnswerWithoutEvidence(RewardTerm):
     """-1 for an answer, right or wrong, that comes before enough of the evidence was shown; else 0. A guess is not research."""
 

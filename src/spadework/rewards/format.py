@@ -16,7 +16,7 @@ from spadework.trajectories.tree import Node, Trajectory
 __all__ = ["Format", "FormatPenalty", "TurnFormat", "malformed", "valid"]
 
 
-@register("format")
+@register("format", formula="well-formed turns: {mode} (all: 1 if all are; share: their share)", source="2505.15117")
 class Format(RewardTerm):
     """Share of the policy's turns that are well formed, or 1 only if all are. Without a turn: 0."""
 
@@ -31,7 +31,7 @@ class Format(RewardTerm):
         return float(all(good)) if self.mode == "all" else sum(good) / len(good)
 
 
-@register("format-penalty")
+@register("format-penalty", formula="0 if valid, else -{penalty}", source="R1-Searcher, 2503.05592")
 class FormatPenalty(RewardTerm):
     """0 for a valid trajectory (well-formed turns that end in an answer), else -penalty. R1-Searcher takes 2 (arXiv 2503.05592)."""
 
@@ -42,7 +42,7 @@ class FormatPenalty(RewardTerm):
         return 0.0 if valid(trajectory) else -self.penalty
 
 
-@register("turn-format")
+@register("turn-format", formula="1 if the turn is well formed, else 0", source="Spadework")
 class TurnFormat(TurnReward):
     """1 for a well-formed turn, else 0."""
 

@@ -16,7 +16,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Ikea"]
 
 
-@register("ikea")
+@register("ikea", formula="-1 if not valid; right: 1 + {bonus} max(0, 1 - n/{most}); wrong: {tried} [n > 0]", source="IKEA, 2505.07596")
 class Ikea(RewardTerm):
     """-1 | 1.6, 1.4, 1.2, 1 for 0, 1, 2, 3 and more searches | 0.05 or 0."""
 

@@ -17,7 +17,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Judge", "JudgedSteps"]
 
 
-@register("judge")
+@register("judge", formula="1 if a judge accepts the answer, else 0", source="WebSailor, DeepDive, Tongyi")
 class Judge(RewardTerm):
     """1 if a judge finds that the answer names what a gold names, else 0. Without an answer: 0, and nobody is asked."""
 
@@ -41,7 +41,7 @@ class Judge(RewardTerm):
         return load_prompt(self.prompt).fill(question=task.question, golds=list(task.answers), answer=trajectory.answer)
 
 
-@register("swirl")
+@register("swirl", formula="1 if a judge finds the turn sensible, else 0", source="SWiRL, 2504.04736")
 class JudgedSteps(TurnReward):
     """SWiRL (arXiv 2504.04736): 1 per turn that a generative judge finds sensible given what came before, else 0; no gold is used."""
 

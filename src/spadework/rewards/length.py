@@ -16,7 +16,11 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["GammaDecay", "Overlong"]
 
 
-@register("overlong")
+@register(
+    "overlong",
+    formula="0 up to {longest} - {cache} sampled tokens, then in a line to -1 at {longest}, -1 beyond",
+    source="DAPO, 2503.14476",
+)
 class Overlong(RewardTerm):
     """0 | (longest - cache - n) / cache | -1 for n sampled tokens."""
 
@@ -37,7 +41,7 @@ class Overlong(RewardTerm):
         return 0.0 - min(1.0, max(0.0, excess / self.cache))
 
 
-@register("gamma-decay")
+@register("gamma-decay", formula="{of} * {gamma}^max(0, {per} - {free})", source="Kimi-Researcher")
 class GammaDecay(RewardTerm):
     """of * gamma ^ max(0, steps - free)."""
 

@@ -15,7 +15,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["MaoArag"]
 
 
-@register("mao-arag")
+@register("mao-arag", formula="F1 - {alpha} min(1, calls / {most_calls}) - {penalty} [not valid]", source="MAO-ARAG, in 2510.16724")
 class MaoArag(RewardTerm):
     """F1 - alpha min(1, calls / most_calls) - penalty [bad format]."""
 

@@ -18,7 +18,11 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["MMSearchR1"]
 
 
-@register("mmsearch-r1")
+@register(
+    "mmsearch-r1",
+    formula="(1 - {format_share}) EM, times {penalty} if it searched ({mode}), + {format_share} [valid]",
+    source="MMSearch-R1, 2506.20670",
+)
 class MMSearchR1(RewardTerm):
     """0.9 EM (0.9 if it searched) + 0.1 format."""
 

@@ -15,7 +15,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Outcome", "TurnOutcome"]
 
 
-@register("mt-grpo-turn")
+@register("mt-grpo-turn", formula="{execution} (share of calls that worked) + {found} [gold in a result]", source="MT-GRPO, 2505.11821")
 class TurnOutcome(TurnReward):
     """0.2 (share of calls that worked) + 0.5 [a gold in a result]; 0 for a turn without calls."""
 
@@ -33,7 +33,11 @@ class TurnOutcome(TurnReward):
         return self.execution * worked + self.found * any(contains(text, task.answers) for text in turn.texts)
 
 
-@register("mt-grpo")
+@register(
+    "mt-grpo",
+    formula="{contained} contains + {exact} EM + {valid_format} [valid] + {turn_format} (share of well-formed turns)",
+    source="MT-GRPO, 2505.11821",
+)
 class Outcome(RewardTerm):
     """0.5 [contains a gold] + [equals a gold] + 0.2 [valid] + 0.2 (share of well-formed turns)."""
 

@@ -19,7 +19,9 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Diversity", "O2Searcher"]
 
 
-@register("diversity")
+@register(
+    "diversity", formula="mean dissimilarity of the first {most} queries * a weight of their number", source="O2-Searcher, 2505.16582"
+)
 class Diversity(RewardTerm):
     """Mean dissimilarity of the queries, weighted by their number."""
 
@@ -39,7 +41,7 @@ class Diversity(RewardTerm):
         return weight * sum(apart) / len(apart)
 
 
-@register("o2-searcher")
+@register("o2-searcher", formula="(valid + findings F1 + 0.5 diversity) / 5", source="O2-Searcher, 2505.16582")
 class O2Searcher(Diversity):
     """(format + findings F1 + 0.5 diversity) / 5."""
 

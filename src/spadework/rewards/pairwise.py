@@ -22,7 +22,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Pairwise"]
 
 
-@register("pairwise")
+@register("pairwise", formula="win 1, tie 0.5, loss 0 against a reference that climbs with the group", source="Writing-RL, 2506.05760")
 class Pairwise(GroupReward):
     """1, 0.5 or 0 against the reference that the group has reached."""
 

@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Pasa"]
 
 
-@register("pasa")
+@register("pasa", formula="{found} * evidence shown for the first time - {cost} calls", source="PaSa, 2501.10120")
 class Pasa(TurnReward):
     """found * (evidence documents shown for the first time) - cost * calls, per turn."""
 

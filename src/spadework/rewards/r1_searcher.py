@@ -22,7 +22,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["R1SearcherBonus", "R1SearcherOne", "R1SearcherTwo"]
 
 
-@register("r1-searcher-1")
+@register("r1-searcher-1", formula="0.5 [n > 0] + 0.5 [valid]", source="R1-Searcher stage 1, 2503.05592")
 class R1SearcherOne(RewardTerm):
     """0.5 [at least one retrieval] + 0.5 [valid format]."""
 
@@ -34,7 +34,7 @@ class R1SearcherOne(RewardTerm):
         return 0.5 * (num_calls(trajectory, self.tools) > 0) + 0.5 * valid(trajectory)
 
 
-@register("r1-searcher-2")
+@register("r1-searcher-2", formula="F1 - {penalty} [not valid]", source="R1-Searcher stage 2, 2503.05592")
 class R1SearcherTwo(RewardTerm):
     """F1 of the answer, minus 2 if the format is not valid."""
 
@@ -46,7 +46,11 @@ class R1SearcherTwo(RewardTerm):
         return score if valid(trajectory) else score - self.penalty
 
 
-@register("r1-searcher-pp")
+@register(
+    "r1-searcher-pp",
+    formula="min(2 s², {most}) for the correct ({correct}) with the fewest searches, else 0; s the deviation of n over the correct",
+    source="R1-Searcher++, 2505.17005",
+)
 class R1SearcherBonus(GroupReward):
     """min(2 s^2, most) for the correct members with the fewest searches; 0 for the others."""
 

@@ -20,7 +20,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["EvidenceF1", "RSearch"]
 
 
-@register("evidence-f1")
+@register("evidence-f1", formula="F1 of a frozen reader that sees only the quoted evidence", source="R-Search, 2506.04185")
 class EvidenceF1(RewardTerm):
     """F1 of the frozen reader's answer; 0 without evidence."""
 
@@ -54,7 +54,9 @@ class EvidenceF1(RewardTerm):
         return load_prompt("reader").fill(question=task.question, evidence=evidence)
 
 
-@register("r-search")
+@register(
+    "r-search", formula="F1 + evidence F1 + {answer_format} [valid] + {evidence_format} [evidence quoted]", source="R-Search, 2506.04185"
+)
 class RSearch(EvidenceF1):
     """F1 + evidence F1 + 0.2 [valid format] + 0.2 [there is evidence]."""
 

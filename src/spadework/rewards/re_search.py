@@ -11,7 +11,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["ReSearch"]
 
 
-@register("re-search")
+@register("re-search", formula="F1; {format} if that is 0; 0 if not valid", source="ReSearch, 2503.19470")
 class ReSearch(RewardTerm):
     """F1 | 0.1 | 0."""
 

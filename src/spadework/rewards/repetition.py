@@ -8,7 +8,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Repetition"]
 
 
-@register("repetition")
+@register("repetition", formula="-(share of calls made before in the same words)", source="after 2509.06283")
 class Repetition(TurnReward):
     """-(share of the turn's calls that were made before, in the same words); 0 for turns without calls."""
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
-from spadework.core.config import Config
 from spadework.core.errors import BrokenError, ConfigError, InputError
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.rewards.weight import Schedule, Weight, trains, weight_at
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Status, Trajectory
@@ -58,7 +57,7 @@ class Span(NamedTuple):
     value: float
 
 
-class RewardPart(Config):
+class RewardPart(Part):
     """What the rewards of all scopes have in common."""
 
     weight: Weight = 1.0

@@ -21,7 +21,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Completeness", "Rltr"]
 
 
-@register("completeness")
+@register("completeness", formula="a judge's rating of the calls in [0, 1]", source="RLTR, 2508.19598")
 class Completeness(RewardTerm):
     """A judge's rating of the sequence of calls, between 0 and 1. The answer is not shown to it."""
 
@@ -44,7 +44,9 @@ class Completeness(RewardTerm):
         return load_prompt("completeness").fill(question=task.question, calls=calls)
 
 
-@register("rltr")
+@register(
+    "rltr", formula="-1 if malformed; {completeness} - min({most}, {repeat} repeated + {error} failed calls)", source="RLTR, 2508.19598"
+)
 class Rltr(RewardTerm):
     """-1 | completeness - repeat * repeated calls - error * failed calls."""
 

@@ -18,7 +18,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["GainBeyondRAG"]
 
 
-@register("s3")
+@register("s3", formula="{of} - the same of naive retrieval", source="s3, 2505.14146")
 class GainBeyondRAG(RewardTerm):
     """of(trajectory) - baseline(task)."""
 

@@ -17,7 +17,11 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["SearchR1"]
 
 
-@register("search-r1")
+@register(
+    "search-r1",
+    formula="right: 1, if not valid 1 - {structure}; wrong: {structure} if valid (+ {retrieval} if gold shown), else {answer} if answered",
+    source="Search-R1 v0.3, 2505.15117",
+)
 class SearchR1(RewardTerm):
     """1 / 1 - structure / structure (+ retrieval) / answer / 0."""
 

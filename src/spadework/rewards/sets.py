@@ -66,7 +66,11 @@ def _matched(near: list[list[bool]], num_golds: int) -> int:
     return sum(place(part, set()) for part in range(len(near)))
 
 
-@register("set-f1")
+@register(
+    "set-f1",
+    formula="F1 of the parts of a list, matched one to one from a token F1 of {threshold}",
+    source="O2-Searcher's findings, 2505.16582",
+)
 class SetF1(RewardTerm):
     """F1 of the parts: matched parts over the parts said, and over the gold parts. O2-Searcher's key findings (threshold 0.75)."""
 
@@ -80,7 +84,11 @@ class SetF1(RewardTerm):
         return 2 * _matched(near, len(golds)) / (len(said) + len(golds))
 
 
-@register("webleaper")
+@register(
+    "webleaper",
+    formula="(1 + w²) P R / (w² P + R), w = {omega}, with soft precision and recall of entities",
+    source="WebLeaper, 2510.24697",
+)
 class SoftSetF(RewardTerm):
     """WebLeaper (arXiv 2510.24697): F = (1 + w^2) P R / (w^2 P + R) with soft precision and recall of entities.
 
@@ -102,7 +110,7 @@ class SoftSetF(RewardTerm):
         return (1 + square) * precision * recall / (square * precision + recall) if precision * recall else 0.0
 
 
-@register("mem1")
+@register("mem1", formula="sum over objectives k of EM(answer k, gold k)", source="MEM1, 2506.15841")
 class MultiAnswer(RewardTerm):
     """MEM1 (arXiv 2506.15841): sum over objectives k of EM(answer k, gold k), from 0 to their number; answers are compared in order.
 

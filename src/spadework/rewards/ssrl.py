@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Ssrl"]
 
 
-@register("ssrl")
+@register("ssrl", formula="EM, a quarter of it after more than {most_tags} answer tags", source="SSRL, 2508.10874")
 class Ssrl(RewardTerm):
     """EM | EM / 4."""
 

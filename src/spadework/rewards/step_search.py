@@ -23,7 +23,9 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["KeyScore", "StepGain", "StepSearch"]
 
 
-@register("stepsearch-step")
+@register(
+    "stepsearch-step", formula="mean over golds of max(m - M, 0), minus the share of documents seen before", source="StepSearch, 2505.15107"
+)
 class StepGain(TurnReward):
     """Information gain minus redundancy of every turn; 0 for turns that show nothing."""
 
@@ -70,7 +72,7 @@ class StepGain(TurnReward):
         return [max((cosine(gold, passage) for passage in vectors[len(golds) :]), default=0.0) for gold in vectors[: len(golds)]]
 
 
-@register("stepsearch-keys")
+@register("stepsearch-keys", formula="mean over keys of the best F1 of a query", source="StepSearch, 2505.15107")
 class KeyScore(RewardTerm):
     """Mean over `task.meta["keys"]` (lists of wordings of a sub-question) of the best F1 of a query with a wording."""
 
@@ -90,7 +92,7 @@ class KeyScore(RewardTerm):
         return sum(max((f1(query, wordings, variant="squad2") for query in asked), default=0.0) for wordings in keys) / len(keys)
 
 
-@register("stepsearch")
+@register("stepsearch", formula="F1 + {key_weight} keys; -1 if text follows the answer", source="StepSearch, 2505.15107")
 class StepSearch(KeyScore):
     """F1 + 0.618 key score; -1 if text follows the answer."""
 

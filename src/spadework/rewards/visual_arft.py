@@ -19,7 +19,11 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["VisualArft"]
 
 
-@register("visual-arft")
+@register(
+    "visual-arft",
+    formula="wrong kind of act: 0; query: cosine if ≥ {least}; answer: F1; + {format} [well formed]",
+    source="Visual-ARFT, 2505.14246",
+)
 class VisualArft(TurnReward):
     """(0 | similarity of the query | F1 of the answer) + format [well formed]."""
 

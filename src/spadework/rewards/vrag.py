@@ -17,7 +17,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["RetrievalNDCG", "Vrag"]
 
 
-@register("ndcg")
+@register("ndcg", formula="nDCG of the order in which evidence was shown", source="VRAG-RL, 2505.22019")
 class RetrievalNDCG(RewardTerm):
     """sum over evidence at rank r of 1 / log2(r + 1), over the same sum for the ideal order."""
 
@@ -35,7 +35,7 @@ class RetrievalNDCG(RewardTerm):
         return gain / sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1))
 
 
-@register("vrag")
+@register("vrag", formula="{answer} {of} + {format} + {retrieval} nDCG if valid, else 0", source="VRAG-RL, 2505.22019")
 class Vrag(RewardTerm):
     """0 | 0.7 of + 0.1 + 0.2 nDCG."""
 

@@ -18,7 +18,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["DeepDive", "WebDancer", "WebExplorer"]
 
 
-@register("webdancer")
+@register("webdancer", formula="{format_share} [valid] + (1 - {format_share}) {of}", source="WebDancer, 2505.22648; WebSailor, 2507.02592")
 class WebDancer(RewardTerm):
     """0.1 [valid format] + 0.9 of."""
 
@@ -31,14 +31,14 @@ class WebDancer(RewardTerm):
         return self.format_share * valid(trajectory) + (1 - self.format_share) * self.of(task, trajectory)
 
 
-@register("webexplorer")
+@register("webexplorer", formula="{format_share} [valid] + (1 - {format_share}) {of}", source="WebExplorer, 2509.06501")
 class WebExplorer(WebDancer):
     """0.2 [valid format] + 0.8 of."""
 
     format_share: float = Field(default=0.2, ge=0, le=1)
 
 
-@register("deepdive")
+@register("deepdive", formula="{of} [valid]", source="DeepDive, 2509.10446")
 class DeepDive(RewardTerm):
     """of if the format is valid, else 0."""
 

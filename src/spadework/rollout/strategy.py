@@ -9,8 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from spadework.core.config import Config
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Status, Trajectory
 
@@ -25,7 +24,7 @@ class Drive(Protocol):
         ...
 
 
-class Strategy(Config):
+class Strategy(Part):
     """A way to spend a number of samples on a task; its defaults are the published setting."""
 
     forks: ClassVar[bool] = False

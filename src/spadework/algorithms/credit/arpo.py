@@ -17,7 +17,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["ARPO"]
 
 
-@register("arpo")
+@register(
+    "arpo",
+    formula="A = z(R_i); shared tokens: {attribution} (soft: each its own; hard: the mean of the forks)",
+    source="arXiv 2507.19849; its code has soft only",
+)
 class ARPO(CreditRule):
     """A_i = z(R_i); on tokens that forks share, each its own (soft) or their mean (hard)."""
 

@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["BatchStd"]
 
 
-@register("batch-std")
+@register("batch-std", formula="A_i = (R_i - group mean) / (batch std of R + {epsilon})", source="Lite-PPO, arXiv 2508.08221")
 class BatchStd(BatchRule):
     """A_i = (R_i - group mean) / (batch std + epsilon) on every policy token of trajectory i."""
 

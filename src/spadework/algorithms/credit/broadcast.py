@@ -16,7 +16,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["Broadcast"]
 
 
-@register("broadcast")
+@register(
+    "broadcast",
+    formula="A_i = R_i - mean on {roots} roots of a trajectory; divided by std: {std}",
+    source="MemAgent, MATPO; with std ReSum; last roots an ablation",
+)
 class Broadcast(CreditRule):
     """A_i = R_i - mean on every policy token of every root of trajectory i."""
 

@@ -11,8 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from spadework.core.config import Config
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.trajectories.tree import Group, Status, Trajectory
 
 __all__ = [
@@ -34,7 +33,7 @@ class CreditError(ValueError):
     """Credit cannot be assigned to this group."""
 
 
-class CreditRule(Config):
+class CreditRule(Part):
     """A rule with options; its defaults are the published setting."""
 
     reads: ClassVar[frozenset[str]] = frozenset()

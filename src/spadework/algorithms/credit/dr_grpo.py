@@ -11,7 +11,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["DrGRPO"]
 
 
-@register("dr-grpo")
+@register("dr-grpo", formula="A_i = R_i - mean", source="arXiv 2503.20783")
 class DrGRPO(CreditRule):
     """A_i = R_i - mean on every policy token of trajectory i."""
 

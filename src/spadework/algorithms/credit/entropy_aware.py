@@ -18,7 +18,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["EntropyAware"]
 
 
-@register("entropy-aware")
+@register(
+    "entropy-aware",
+    formula="A_t = z(R_i) (1 + {a} z(H_t))",
+    source="AEPO, arXiv 2510.14545; H over the step, not over a micro-batch as in its code",
+)
 class EntropyAware(BatchRule):
     """A_t = (R_i - mean) / (std + epsilon) * (1 + a * whitened entropy of the token)."""
 

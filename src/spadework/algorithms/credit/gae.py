@@ -19,7 +19,7 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["GAE"]
 
 
-@register("gae")
+@register("gae", formula="A_t = sum over l of ({gamma} * {lam})^l delta_(t+l); whitened: {whiten}", source="PPO, arXiv 1506.02438")
 class GAE(BatchRule):
     """A_t = sum of (gamma lam)^l (r + gamma V_next - V) over policy tokens."""
 

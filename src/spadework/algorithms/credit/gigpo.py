@@ -17,7 +17,11 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["GiGPO"]
 
 
-@register("gigpo")
+@register(
+    "gigpo",
+    formula="A = R_i - mean + {omega} (return of the turn, gamma {gamma}, - mean over turns in the same state); {norm}",
+    source="arXiv 2505.10978",
+)
 class GiGPO(CreditRule):
     """A_{i,k} = A_episode,i + omega A_step,i,k on every token of turn k."""
 

@@ -13,7 +13,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["GRPO"]
 
 
-@register("grpo")
+@register("grpo", formula="A_i = (R_i - mean) / (std + {epsilon})", source="arXiv 2402.03300")
 class GRPO(CreditRule):
     """A_i = (R_i - mean) / (std + epsilon) on every policy token of trajectory i."""
 

@@ -16,7 +16,11 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["Kimi"]
 
 
-@register("kimi")
+@register(
+    "kimi",
+    formula="A_is = {gamma}^e R_i - mean over the turns of the {baseline}; e counts turns {exponent} at turn s",
+    source="blog; the exponent may be T_i - s or s - 1, gamma is unpublished",
+)
 class Kimi(CreditRule):
     """A_{i,s} = gamma^(T_i - s) R_i - mean over the group's turns, on every token of turn s."""
 

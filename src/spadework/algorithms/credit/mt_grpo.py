@@ -17,7 +17,11 @@ from spadework.trajectories.tree import Group, Node, Trajectory
 __all__ = ["MTGRPO"]
 
 
-@register("mt-grpo")
+@register(
+    "mt-grpo",
+    formula="A_ik = z(R_i) + {alpha} z(r_ik) on turns that act, compared with the k-th turns of the others",
+    source="arXiv 2505.11821, for K turns",
+)
 class MTGRPO(CreditRule):
     """A_{i,k} = z(R_i) + alpha z(r_{i,k}) on tokens of acting turn k, z(R_i) on the others."""
 

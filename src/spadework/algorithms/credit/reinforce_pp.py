@@ -18,7 +18,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["ReinforcePP"]
 
 
-@register("reinforce-pp")
+@register("reinforce-pp", formula="A_t = sum over l of {gamma}^l r_(t+l), whitened over the batch's tokens", source="arXiv 2501.03262")
 class ReinforcePP(BatchRule):
     """A_t = the token's discounted return, whitened over the policy tokens of the step."""
 

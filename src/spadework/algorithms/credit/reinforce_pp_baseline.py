@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["ReinforcePPBaseline"]
 
 
-@register("reinforce-pp-baseline")
+@register("reinforce-pp-baseline", formula="A_i = R_i - group mean, whitened over the batch's tokens", source="arXiv 2501.03262")
 class ReinforcePPBaseline(BatchRule):
     """A_i = R_i - group mean, whitened over the policy tokens of the step."""
 

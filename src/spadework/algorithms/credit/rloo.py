@@ -11,7 +11,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["RLOO"]
 
 
-@register("rloo")
+@register("rloo", formula="A_i = R_i - mean of the others", source="arXiv 2402.14740; Tongyi, arXiv 2510.24701")
 class RLOO(CreditRule):
     """A_i = R_i - mean of the others' rewards on every policy token of trajectory i."""
 

@@ -19,7 +19,7 @@ __all__ = ["Roles"]
 Key = tuple[str, tuple[int, int] | None]
 
 
-@register("roles")
+@register("roles", formula="A = z(R_i + the root's turn rewards) among roots of the same {by}", source="M-GRPO, MHGPO")
 class Roles(CreditRule):
     """A = z(reward of the root) among roots of the same role."""
 

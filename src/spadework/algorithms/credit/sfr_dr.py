@@ -14,7 +14,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["SFRDR"]
 
 
-@register("sfr-dr")
+@register("sfr-dr", formula="A_i = (R_i - mean) / ((std + {epsilon}) T_i)", source="arXiv 2509.06283; biased towards short trajectories")
 class SFRDR(CreditRule):
     """A_i = (R_i - mean) / ((std + epsilon) * T_i) on every policy token of trajectory i."""
 

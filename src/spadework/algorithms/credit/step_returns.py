@@ -18,7 +18,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["StepReturns"]
 
 
-@register("step-returns")
+@register(
+    "step-returns",
+    formula="A_t = sum over l of {gamma}^l r_(t+l) - mean return at the start of the same turn",
+    source="rewards of StepSearch, arXiv 2505.15107, without its critic",
+)
 class StepReturns(CreditRule):
     """A_t = G_t - mean return of the group at the start of the same turn."""
 

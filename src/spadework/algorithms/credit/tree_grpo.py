@@ -15,7 +15,7 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["TreeGRPO"]
 
 
-@register("tree-grpo")
+@register("tree-grpo", formula="A_i = z(R_i in its tree) + z(R_i in the group)", source="arXiv 2509.21240")
 class TreeGRPO(CreditRule):
     """A_i = z(R_i, its tree) + z(R_i, the group) on every policy token of trajectory i."""
 

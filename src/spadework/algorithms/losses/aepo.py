@@ -21,7 +21,11 @@ from spadework.algorithms.losses.loss import LossInputs, Surrogate, bounded_exp,
 __all__ = ["AEPO"]
 
 
-@register("aepo")
+@register(
+    "aepo",
+    formula="-min(r A, clip(r, 1 - {clip_low}, 1 + {clip_high}) A), keeping the gradient of the upper bound, {aggregation}",
+    source="arXiv 2510.14545; equals `cispo` where A > 0",
+)
 class AEPO(Surrogate):
     """-min(r A, clip(r) A) with a gradient at the upper bound."""
 

@@ -16,7 +16,7 @@ from spadework.algorithms.losses.loss import LossInputs, Surrogate, bounded_exp,
 __all__ = ["CISPO"]
 
 
-@register("cispo")
+@register("cispo", formula="-sg(min(r, 1 + {clip_high})) A log pi, {aggregation}", source="arXiv 2506.13585")
 class CISPO(Surrogate):
     """-sg(min(r, 1 + clip_high)) A log pi."""
 

@@ -19,7 +19,7 @@ from spadework.algorithms.losses.loss import LossInputs, Term, register
 __all__ = ["ECHO"]
 
 
-@register("echo")
+@register("echo", formula="+ {coef} * mean of -log pi over observation tokens", source="arXiv 2605.24517")
 class ECHO(Term):
     """Mean -log pi of the step's observation tokens."""
 

@@ -16,7 +16,7 @@ from spadework.algorithms.losses.loss import LossInputs, Term, register
 __all__ = ["EntropyBonus"]
 
 
-@register("entropy-bonus")
+@register("entropy-bonus", formula="- {coef} H", source="arXiv 1707.06347, eq. 9")
 class EntropyBonus(Term):
     """-H."""
 

@@ -21,7 +21,11 @@ from spadework.core.errors import ConfigError
 __all__ = ["EntropyCorridor"]
 
 
-@register("entropy-corridor")
+@register(
+    "entropy-corridor",
+    formula="+ {coef} * distance of the sample's entropy to [{low}, {high}] times the mean of the run",
+    source="after EPO, arXiv 2509.22576",
+)
 class EntropyCorridor(Term):
     """Distance of a sample's mean entropy to [low, high] times the mean of the run so far."""
 

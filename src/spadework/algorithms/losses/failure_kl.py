@@ -20,7 +20,11 @@ from spadework.algorithms.losses.loss import LossInputs, Term, register
 __all__ = ["FailureKL"]
 
 
-@register("failure-kl")
+@register(
+    "failure-kl",
+    formula="+ {coef} KL(pi, teacher) where R <= {failure}, estimator {estimator}",
+    source="the loss form of DGPO (arXiv 2508.20324), which has it in the reward",
+)
 class FailureKL(Term):
     """KL to the teacher where the reward is at most `failure`."""
 

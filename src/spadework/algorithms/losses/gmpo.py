@@ -17,7 +17,11 @@ from spadework.algorithms.losses.loss import Aggregation, LossInputs, Surrogate,
 __all__ = ["GMPO"]
 
 
-@register("gmpo")
+@register(
+    "gmpo",
+    formula="-G A, G the geometric mean of clip(r, e^-{clip_low}, e^{clip_high}) over the sample, {aggregation}",
+    source="arXiv 2507.20673",
+)
 class GMPO(Surrogate):
     """-G A with the geometric mean G of the clipped ratios of the sample."""
 

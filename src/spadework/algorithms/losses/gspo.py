@@ -17,7 +17,11 @@ from spadework.algorithms.losses.loss import Aggregation, LossInputs, Surrogate,
 __all__ = ["GSPO"]
 
 
-@register("gspo")
+@register(
+    "gspo",
+    formula="-min(s A, clip(s, 1 - {clip_low}, 1 + {clip_high}) A), s the geometric mean of r over the sample, {aggregation}",
+    source="arXiv 2507.18071",
+)
 class GSPO(Surrogate):
     """-min(s A, clip(s) A) with the ratio s of the sample."""
 

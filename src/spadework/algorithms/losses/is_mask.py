@@ -17,7 +17,7 @@ from spadework.core.errors import ConfigError
 __all__ = ["ISMask"]
 
 
-@register("is-mask")
+@register("is-mask", formula="* w where {low} <= w <= {high}, else 0", source="AReaL, arXiv 2505.24298 (high 5); IcePop (low 0.5)")
 class ISMask(Correction):
     """w where low <= w <= high, else 0."""
 

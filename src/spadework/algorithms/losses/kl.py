@@ -28,7 +28,7 @@ def estimate_kl(logprobs: Tensor, other: Tensor, estimator: Estimator) -> Tensor
     return difference.square() / 2 if estimator == "k2" else torch.expm1(difference) - difference
 
 
-@register("kl")
+@register("kl", formula="+ {coef} KL(pi, reference), estimator {estimator}", source="arXiv 2402.03300, eq. 4")
 class KL(Term):
     """KL to the reference policy."""
 

@@ -20,9 +20,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from spadework.core.config import Config
 from spadework.core.errors import ConfigError
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 
 __all__ = [
     "Aggregation",
@@ -107,7 +106,7 @@ class LossOutput:
     """Contributions under verl's names: added over the micro-batches of a step they give the step's value."""
 
 
-class Loss(Config):
+class Loss(Part):
     """A part of an objective, with options; its defaults are the published setting."""
 
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -17,7 +17,11 @@ from spadework.algorithms.losses.loss import LossInputs, Surrogate, bounded_exp,
 __all__ = ["PPOClip"]
 
 
-@register("ppo-clip")
+@register(
+    "ppo-clip",
+    formula="-min(r A, clip(r, 1 - {clip_low}, 1 + {clip_high}) A), {aggregation}",
+    source="arXiv 1707.06347; `clip_high: 0.28` is DAPO, `dual_clip: 3` bounds tokens with A < 0 (AFM: 10)",
+)
 class PPOClip(Surrogate):
     """-min(r A, clip(r) A)."""
 

@@ -35,7 +35,7 @@ class _Mask(Correction):
         return (~dropped).to(ratio.dtype), dropped
 
 
-@register("sequence-mask")
+@register("sequence-mask", formula="* 1 where the product of the sample's w is in [{low}, {high}], else 0", source="verl, SkyRL")
 class SequenceMask(_Mask):
     """1 where the product of w over the sample is in [low, high], else 0."""
 
@@ -47,7 +47,7 @@ class SequenceMask(_Mask):
         return self._keep(inputs, "sum")
 
 
-@register("geometric-mask")
+@register("geometric-mask", formula="* 1 where the geometric mean of the sample's w is in [{low}, {high}], else 0", source="SkyRL")
 class GeometricMask(_Mask):
     """1 where the geometric mean of w over the sample is in [low, high], else 0."""
 

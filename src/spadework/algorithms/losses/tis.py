@@ -16,7 +16,7 @@ from spadework.algorithms.losses.loss import Correction, LossInputs, bounded_exp
 __all__ = ["TIS"]
 
 
-@register("tis")
+@register("tis", formula="* min(w, {cap}), w of the {level}", source="verl's rollout correction")
 class TIS(Correction):
     """min(w, cap)."""
 

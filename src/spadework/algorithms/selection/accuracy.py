@@ -15,7 +15,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["Accuracy"]
 
 
-@register("accuracy")
+@register("accuracy", formula="keeps groups with {low} <= share of positives (R > {positive}) <= {high}", source="SimpleTIR's code")
 class Accuracy(SelectionRule):
     """Groups with low <= share of positives <= high."""
 

@@ -13,7 +13,7 @@ from spadework.trajectories.tree import Group, Status
 __all__ = ["Broken"]
 
 
-@register("broken")
+@register("broken", formula="drops what infrastructure broke, and groups with fewer than {minimum} left", source="invariant 4")
 class Broken(SelectionRule):
     """Keep what infrastructure did not break."""
 

@@ -18,7 +18,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["Duplicate"]
 
 
-@register("duplicate")
+@register(
+    "duplicate",
+    formula="replaces groups whose rewards differ by at most {tolerance} by copies of the others",
+    source="DUPO, arXiv 2507.02592",
+)
 class Duplicate(RandomRule):
     """Groups of equal rewards are replaced by copies of the others; without others, nothing is left."""
 

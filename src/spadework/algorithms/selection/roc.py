@@ -1,12 +1,9 @@
 """Resample on correct: GRPO-RoC of rStar2-Agent (arXiv 2508.20722), 2G trajectories to G.
 
-Half of the negatives is kept uniformly, so that failures stay diverse; half of the positives with probability proportional to 1 / p, so
-that correct trajectories with tool errors or a bad format are not reinforced. p = p_err + p_format: p_err is the share of calls that
-failed, 0.5 without any call; p_format is 1 without an answer, else min(1, (answers - 1) / turns). Draws are without replacement.
-
-Both halves are rounded down; a slot that is lost where both counts are odd goes to the negatives. The code differs: it takes the positives
-with the least p (`positives: top`), the first negatives, and at least two of each kind where there are as many; only this last is done
-here too (`minimum`), because rounding down would lose a lone success.
+Half of the negatives is kept uniformly, so that failures stay diverse; half of the positives by 1 / p, without replacement, so that tool
+errors and bad format are not reinforced. p = p_err + p_format: the share of failed calls, 0.5 without any, and 1 without an answer, else
+min(1, (answers - 1) / turns). Halves are rounded down; negatives get a slot lost where both are odd. Code takes positives of least p
+(`positives: top`), the first negatives, at least two of each (`minimum`, here too).
 """
 
 import random
@@ -22,7 +19,11 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["ResampleOnCorrect", "penalty"]
 
 
-@register("roc")
+@register(
+    "roc",
+    formula="2G to G: negatives at random, positives (R > {positive}) by 1 / (failed calls + format), {positives}; at least {minimum} each",
+    source="GRPO-RoC, arXiv 2508.20722",
+)
 class ResampleOnCorrect(RandomRule):
     """Half of each group: negatives at random, positives by 1 / penalty."""
 

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
-from spadework.core.config import Config
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.trajectories.tree import Group, Trajectory
 
 __all__ = ["RandomRule", "SelectionRule", "register", "selection_rules", "without", "without_those"]
 
 
-class SelectionRule(Config):
+class SelectionRule(Part):
     """A rule with options; its defaults are the published setting. Any callable (list[Group]) -> list[Group] may stand in for one."""
 
     idle_after: ClassVar[frozenset[str]] = frozenset()

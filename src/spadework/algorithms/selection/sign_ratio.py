@@ -1,8 +1,7 @@
 """Bound how many negatives are trained on per positive: SFR-DeepResearch (arXiv 2509.06283), Kimi-Researcher (blog), Tongyi (2510.24701).
 
-All three drop a part of the negatives, because a mass of them drives entropy and format into collapse, and none says which or how many.
-What is too much is drawn uniformly, over the batch or per group. By default it stays in the baseline, so that the advantages of the others
-do not change; without any positive nothing is trained. `positives` bounds the other side, for tasks that have become easy.
+All three drop negatives, because a mass of them drives entropy and format into collapse; none says which or how many. What is too much is
+drawn uniformly and by default stays in the baseline. Without any positive nothing is trained. `positives` bounds tasks that are easy.
 """
 
 import random
@@ -21,14 +20,16 @@ __all__ = ["SignRatio"]
 Place = tuple[int, Trajectory]
 
 
-@register("sign-ratio")
+@register(
+    "sign-ratio", formula="per {scope}: negatives / positives <= {negatives}, positives / negatives <= {positives}", source="SFR-DR, Kimi"
+)
 class SignRatio(RandomRule):
     """At most `negatives` per positive, and `positives` per negative."""
 
     negatives: float | None = Field(default=1.0, gt=0)
     """Negatives per positive; None: as many as there are. Unpublished: this value is ours."""
     positives: float | None = Field(default=None, gt=0)
-    """Positives per negative; None: as many as there are."""
+    """Positives per negative."""
     scope: Literal["batch", "group"] = "batch"
     """Where they are counted."""
     baseline: bool = True

@@ -14,7 +14,11 @@ from spadework.trajectories.tree import Group, Status
 __all__ = ["Truncated"]
 
 
-@register("truncated")
+@register(
+    "truncated",
+    formula="negatives (R <= {positive}) that ran out of a budget: {negatives} (soft: in the baseline only)",
+    source="soft, drop: Tongyi, DAPO; keep: rStar2",
+)
 class Truncated(SelectionRule):
     """Truncated trajectories without a positive reward are dropped, kept for the baseline, or kept."""
 

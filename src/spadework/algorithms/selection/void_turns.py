@@ -12,7 +12,11 @@ from spadework.trajectories.tree import Group, Trajectory
 __all__ = ["VoidTurns", "has_void_turn"]
 
 
-@register("void-turns")
+@register(
+    "void-turns",
+    formula="a turn with neither call nor answer takes its trajectory out of the loss; in the baseline: {baseline}",
+    source="SimpleTIR, arXiv 2509.02479",
+)
 class VoidTurns(SelectionRule):
     """Trajectories with any void turn are not trained on."""
 

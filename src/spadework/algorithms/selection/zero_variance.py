@@ -13,7 +13,7 @@ from spadework.trajectories.tree import Group
 __all__ = ["ZeroVariance", "spread"]
 
 
-@register("zero-variance")
+@register("zero-variance", formula="drops groups whose rewards differ by at most {tolerance}", source="DAPO, arXiv 2503.14476")
 class ZeroVariance(SelectionRule):
     """Keep the groups in which some trajectory did better than another."""
 

@@ -23,7 +23,12 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["AEPO"]
 
 
-@register("aepo")
+@register(
+    "aepo",
+    formula="1 + k sigmoid({beta} (H_root - mean H_tool)) of k samples from the root; after a result a path forks into {beam_size} with "
+    "probability ({alpha} + {gamma} * jump of entropy over {tokens} tokens) (1 - {penalty} l)",
+    source="AEPO, arXiv 2510.14545",
+)
 class AEPO(Branching):
     """The first sample says how many start from the root; branching again right after a branching is less likely."""
 

@@ -16,7 +16,12 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["ARPO"]
 
 
-@register("arpo")
+@register(
+    "arpo",
+    formula="roots: {initial_rollouts} (none: half of the samples); after a result a path forks into {beam_size} with probability "
+    "{alpha} + {beta} * jump of entropy over {tokens} tokens",
+    source="ARPO, arXiv 2507.19849",
+)
 class ARPO(Branching):
     """Half of the samples from the root, the others as forks where entropy has risen."""
 

@@ -7,7 +7,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["INDEPENDENT", "Independent"]
 
 
-@register("independent")
+@register("independent", formula="every trajectory from the root", source="the ordinary rollout")
 class Independent(Strategy):
     """As many roots as samples."""
 

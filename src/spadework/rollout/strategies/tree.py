@@ -25,7 +25,7 @@ from spadework.trajectories.tree import Trajectory
 __all__ = ["Tree"]
 
 
-@register("tree")
+@register("tree", formula="{rounds} times a new path from each of {nodes} random nodes of every tree", source="Tree-GRPO, arXiv 2509.21240")
 class Tree(Strategy):
     """Trees of rl.samples / (1 + nodes * rounds) roots."""
 
