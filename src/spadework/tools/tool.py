@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.corpus.document import Corpus
 
 __all__ = [
@@ -199,7 +198,7 @@ class ToolContext:
         return self.corpus
 
 
-class ToolPart(Config):
+class ToolPart(Part):
     """What a recipe says about a tool: its options. `build` makes it."""
 
     @abstractmethod
