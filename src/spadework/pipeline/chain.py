@@ -224,7 +224,7 @@ class _Pipeline:
                 self._pool(config.hops).draw,
                 run=self.run,
                 save=save,
-                seed=self.recipe.seed,
+                seed=self.recipe.seed if config.seed is None else config.seed,
                 started=self.started,
             )
         except BudgetError:
