@@ -50,5 +50,5 @@ def test_a_budget_of_nothing_is_an_error() -> None:
         RLStage.parse({"budget": {}}, source="rl")
     with pytest.raises(ConfigError, match="greater than 0"):
         RLStage.parse({"budget": {"tokens": 0}}, source="rl")
-    with pytest.raises(ConfigError, match="unknown key 'budget.seconds'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'budget\.seconds'"):
         RLStage.parse({"budget": {"seconds": 5}}, source="rl")

@@ -1,8 +1,9 @@
 """Arms of an experiment: several training runs each, with paired seeds, judged on the same questions.
 
 The unit is the seed. A seed sets task draws and sampling of every arm alike, so arms are compared by their differences within a seed, with
-Student's t over seeds: does the difference survive another draw of the training? A bootstrap over seeds and questions at once stands beside
-it: does it survive other questions too? The verdict follows the t test over seeds at 5 %, after Holm's correction if there are several arms.
+Student's t over seeds: does the difference survive another draw of the training? A bootstrap over seeds and questions at once stands
+beside it: does it survive other questions too? The verdict follows the t test over seeds at 5 %, after Holm's
+correction if there are several arms.
 """
 
 import math
@@ -34,7 +35,7 @@ class Effect(BaseModel):
     p: float
     """Of success, over seeds, after Holm's correction for the number of arms that are compared with the baseline."""
     detectable: float | None
-    """The difference in success that this number of seeds would show four times in five, from the spread that was seen; None without any."""
+    """The difference in success that this number of seeds would show four times in five, at the spread that was seen; None without."""
     verdict: Literal["above", "below", "none"]
 
 

@@ -213,8 +213,8 @@ def paired_bootstrap(
 def crossed_bootstrap(differences: Sequence[Sequence[float]], *, seed: int, draws: int = 4_000, level: float = 0.95) -> Difference:
     """Bootstrap over two crossed factors at once, for runs with several seeds on the same questions: rows and columns are drawn apart.
 
-    The pigeonhole bootstrap (Owen 2007, arXiv 0712.1111), which errs on the wide side where both factors matter. With few rows it knows little
-    about rows: read it beside a t interval over them. p as in `paired_bootstrap`; n is the number of rows.
+    The pigeonhole bootstrap (Owen 2007, arXiv 0712.1111), which errs on the wide side where both factors matter. With few rows it knows
+    little about rows: read it beside a t interval over them. p as in `paired_bootstrap`; n is the number of rows.
 
     Args:
         differences: [rows, columns], first minus second: a row for each seed, a column for each question.

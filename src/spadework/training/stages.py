@@ -70,7 +70,7 @@ class RLStage(Config):
     budget: Budget | None = None
     """What the stage may spend in all (`training/budget.py`)."""
     seed: int | None = None
-    """Of task draws, sampling and selection, where it differs from the run's: several runs from one cold start, on the same held-out tasks."""
+    """Of task draws, sampling and selection, where it is not the run's: several runs from one cold start, on the same held-out tasks."""
     tasks_per_step: int = Field(default=24, gt=0)
     samples: int = Field(default=8, gt=1)
     """Trajectories per task, forks included."""
