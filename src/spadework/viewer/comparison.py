@@ -198,7 +198,7 @@ def _figure_section(summary: Mapping[str, Any]) -> Html:
         before = finite((summary["cold_start"] or {}).get(key))
         rows = [Row(name, kinds[name], value) for name, value in values.items()]
         if before is not None:
-            rows.insert(0, Row("cold start", "gain", Interval(before, None, None, None)))
+            rows.insert(0, Row("cold start", "cold", Interval(before, None, None, None)))
         if not any(row.value for row in rows):
             continue
         high = max(end for row in rows if row.value for end in (row.value.high, row.value.mean) if end is not None)

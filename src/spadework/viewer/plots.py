@@ -141,18 +141,21 @@ def scatter_chart(title: str, x_name: str, unit: str, marks: Sequence[Mark], *, 
         show: how an x is written in the hover text.
     """
     xs = [value for mark in marks for value in (mark.x.mean, mark.x.low, mark.x.high) if value is not None]
-    plane = _Plane([float(t) for t in nice_ticks(max(0.0, min(xs)), max(xs))], [0, 0.25, 0.5, 0.75, 1])
+    ys = [value for mark in marks for value in (mark.y.mean, mark.y.low, mark.y.high) if value is not None]
+    plane = _Plane(nice_ticks(max(0.0, min(xs)), max(xs)), nice_ticks(max(0.0, min(ys)), min(1.0, max(ys))))
     best = sorted(((mark.x.mean, mark.y.mean) for mark in marks if not mark.beaten), reverse=larger_x)
     steps: Points = []
     for place in best:
         steps += [(place[0], steps[-1][1])] if steps else []
         steps.append(place)
     frontier = el("path", d=plane.path(steps), class_="frontier") if len(best) > 1 else None
-    dots = [_point(plane, mark, show) for mark in marks]
+    # Neighbours have their names above and below, in turn.
+    order = sorted(marks, key=lambda mark: mark.x.mean)
+    dots = [_point(plane, mark, show, above=index % 2 == 0) for index, mark in enumerate(order)]
     return _figure(title, unit, f"{title}: {len(marks)} results", plane.axes(x_name), frontier, *dots)
 
 
-def _point(plane: _Plane, mark: Mark, show: Callable[[Interval], str]) -> Html:
+def _point(plane: _Plane, mark: Mark, show: Callable[[Interval], str], *, above: bool) -> Html:
     x, y = plane.x(mark.x.mean), plane.y(mark.y.mean)
     whiskers = []
     if mark.x.low is not None and mark.x.high is not None:
@@ -163,7 +166,7 @@ def _point(plane: _Plane, mark: Mark, show: Callable[[Interval], str]) -> Html:
         whiskers.append(el("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=ends[0], y2=ends[1], class_="whisker"))
     right = x < _WIDTH * 0.7
     anchor = "start" if right else "end"
-    tag = el("text", mark.name, x=f"{x + (9 if right else -9):.1f}", y=f"{y - 7:.1f}", text_anchor=anchor, class_="tag")
+    tag = el("text", mark.name, x=f"{x + (9 if right else -9):.1f}", y=f"{y + (-8 if above else 18):.1f}", text_anchor=anchor, class_="tag")
     place = "dominated" if mark.beaten else "on the frontier"
     hover = el("title", f"{mark.name}: success {_share(mark.y)}; {show(mark.x)}; {place}")
     dot = el("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=6, class_="point")

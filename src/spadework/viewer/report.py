@@ -17,12 +17,13 @@ from spadework.viewer.sections import cost_section, curve_section, example_secti
 __all__ = ["render", "write_report"]
 
 
-def write_report(run: Path, decode: Callable[[int], str] | None = None) -> Path:
-    """Write `report.html` into a run folder.
+def write_report(run: Path, decode: Callable[[int], str] | None = None, out: Path | None = None) -> Path:
+    """Write the page of a run: `report.html` in its folder, or another file.
 
     Args:
         run: the run folder; the run may still be going.
         decode: text of a token; by default it is read from a checkpoint's `tokenizer.json`.
+        out: the file to write instead.
 
     Returns:
         The path of the report.
@@ -31,7 +32,7 @@ def write_report(run: Path, decode: Callable[[int], str] | None = None) -> Path:
         InputError: the folder is not a run, a file in it cannot be read, or the disk is full.
     """
     page = render(read_contents(run), decode or vocabulary(run))
-    path = run / "report.html"
+    path = out or run / "report.html"
     write_atomic(path, page)
     return path
 
