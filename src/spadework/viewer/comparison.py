@@ -127,15 +127,20 @@ def _hero(summary: Mapping[str, Any]) -> Html:
 
 
 def _effect_section(summary: Mapping[str, Any]) -> Html:
-    rows: list[Row] = []
     kinds = _kinds(summary)
-    for name, effect in summary["effects"].items():
-        rows.append(Row(f"{name}, seeds", kinds[name], interval(effect["differences"]["success"])))
-        rows.append(Row(f"{name}, seeds and questions", kinds[name], interval(effect["crossed"])))
-    ends = [end for row in rows if row.value for end in (row.value.low, row.value.high) if end is not None]
+    ways = {
+        "over seeds": {name: interval(effect["differences"]["success"]) for name, effect in summary["effects"].items()},
+        "over seeds and questions": {name: interval(effect["crossed"]) for name, effect in summary["effects"].items()},
+    }
+    known = [value for values in ways.values() for value in values.values() if value]
+    ends = [end for value in known for end in (value.low, value.high) if end is not None]
     ticks = nice_ticks(min(0.0, *ends), max(0.0, *ends), 5)
-    plot = interval_plot(rows, show=points, ticks=ticks, tick_text=lambda t: points(t, 0), zero=True)
-    heading = el("h3", f"Success minus that of {summary['baseline']}", el("span", "percentage points", class_="unit"))
+    panels = []
+    for way, values in ways.items():
+        rows = [Row(name, kinds[name], value) for name, value in values.items()]
+        plot = interval_plot(rows, show=points, ticks=ticks, tick_text=lambda t: points(t, 0), zero=True)
+        heading = el("h3", f"Success minus that of {summary['baseline']}", el("span", f"points, {way}", class_="unit"))
+        panels.append(el("div", heading, plot, class_="panel"))
     table = [
         [join(name, ": ", label), *_difference(interval(effect["differences"].get(key)), percent if show is percent else number)]
         for name, effect in summary["effects"].items()
@@ -145,7 +150,8 @@ def _effect_section(summary: Mapping[str, Any]) -> Html:
         f"Paired by seed: seed K gives all arms the same tasks and sampling streams. n = {len(summary['seeds'])} seeds. The first interval "
         "is Student's t over seeds, for these questions; the second also draws other questions (bootstrap)."
     )
-    body = el("div", heading, plot, el("p", "An interval that crosses 0 is no evidence of a difference.", class_="note"), class_="panel")
+    note = el("p", "An interval that crosses 0 is no evidence of a difference.", class_="note")
+    body = join(el("div", panels, class_="panels"), note)
     return section("effect", "Effect", lead, body, numbers("All differences as a table", ["Figure", "Difference", "95 % interval"], table))
 
 

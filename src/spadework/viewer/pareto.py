@@ -201,7 +201,7 @@ def _table(results: Sequence[Result], found: dict[str, Any]) -> Html:
                 bracketed(result.figures["success"], percent, n=True),
                 *(bracketed(result.figures[axis.key], axis.show) for axis in axes),
                 where or "none",
-                f"beaten by {by}" if by else "on the frontier",
+                el("span", f"beaten by {by}", class_="beaten") if by else "on the frontier",
             ]
         )
     header = ["Result", "Success", *(axis.title for axis in axes), "On the frontier of", "All figures"]

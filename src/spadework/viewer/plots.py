@@ -149,9 +149,10 @@ def scatter_chart(title: str, x_name: str, unit: str, marks: Sequence[Mark], *, 
         steps += [(place[0], steps[-1][1])] if steps else []
         steps.append(place)
     frontier = el("path", d=plane.path(steps), class_="frontier") if len(best) > 1 else None
-    # Neighbours have their names above and below, in turn.
+    # A name stands on the side that points away from its neighbour's.
     order = sorted(marks, key=lambda mark: mark.x.mean)
-    dots = [_point(plane, mark, show, above=index % 2 == 0) for index, mark in enumerate(order)]
+    beside = [order[index - 1 if index else 1] if len(order) > 1 else mark for index, mark in enumerate(order)]
+    dots = [_point(plane, mark, show, above=mark.y.mean >= other.y.mean) for mark, other in zip(order, beside, strict=True)]
     return _figure(title, unit, f"{title}: {len(marks)} results", plane.axes(x_name), frontier, *dots)
 
 
