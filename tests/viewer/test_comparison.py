@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from spadework.core.errors import InputError
 from spadework.viewer.comparison import budget_line, effect_line, is_comparison, write_comparison
 from spadework.viewer.curves import learning_curves
 from spadework.viewer.pareto import pareto, read_results, write_pareto
+from spadework.viewer.report import write_report
 
 
 def load(name: str) -> ModuleType:
@@ -116,6 +118,17 @@ def test_what_has_no_result_is_refused(folder: Path, tmp_path: Path) -> None:
             ask([tmp_path])
     with pytest.raises(InputError, match="at least two results"):
         pareto(read_results([folder])[:1])
+
+
+def test_the_report_shows_held_out_means_of_several_rewards(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    summary = json.loads((copy / "summary.json").read_text())
+    for stage, mean in (("sft", -0.25), ("rl", 0.5)):
+        summary["stages"][stage]["objectives"] = {"format": {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": 120}}
+    (copy / "summary.json").write_text(json.dumps(summary))
+    text = check(write_report(copy).read_text(encoding="utf-8"))
+    assert "Reward: format" in text and "0.50 [0.40, 0.60]" in text
 
 
 def test_every_objective_of_several_has_its_curve() -> None:

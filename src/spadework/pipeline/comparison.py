@@ -264,8 +264,8 @@ def _separates(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
     """Every setting in which the arms differ, by dotted key, with its value in each."""
     flat = {recipe.name: dict(_flat(recipe.model_dump(mode="json", include={"rl", "limits"}))) for recipe in recipes}
     keys = sorted({key for values in flat.values() for key in values})
-    rows = [{"key": key, "values": {name: values.get(key) for name, values in flat.items()}} for key in keys]
-    return [row for row in rows if len({repr(value) for value in row["values"].values()}) > 1]
+    rows = {key: {name: values.get(key) for name, values in flat.items()} for key in keys}
+    return [{"key": key, "values": row} for key, row in rows.items() if len({repr(value) for value in row.values()}) > 1]
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

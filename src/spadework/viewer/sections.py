@@ -226,6 +226,7 @@ def cost_section(run: Contents) -> Html:
         plot = interval_plot([Row(_SHORT[name], name, value) for name, value in values.items()], show=show, ticks=ticks, tick_text=text)
         panels.append(el("div", el("h3", title), plot, el("p", unit, class_="note"), class_="panel"))
         table.append([title, *(bracketed(values[name], show, n=True) for name in stages)])
+    panels += _objectives(stages)
     lead = "What an answer costs, and how attempts end. Fewer calls are good only if success does not fall."
     if not panels and not run.evaluations:
         return section(
@@ -233,6 +234,20 @@ def cost_section(run: Contents) -> Html:
         )
     table_of_all = numbers("Cost as a table", ["Measure", *(_SHORT[name] for name in stages)], table) if table else None
     return section("cost", "Cost and conduct", lead, el("div", panels, _statuses(run), class_="panels"), table_of_all)
+
+
+def _objectives(stages: Mapping[str, dict[str, Any]]) -> list[Html]:
+    """A panel for each reward of a run that has several: its mean on the held-out questions, before its weight."""
+    found = {name: stage.get("objectives") or {} for name, stage in stages.items()}
+    panels = []
+    for key in sorted({key for values in found.values() for key in values}):
+        rows = [Row(_SHORT[name], name, value) for name, values in found.items() if (value := interval(values.get(key)))]
+        ends = [end for row in rows if row.value for end in (row.value.low, row.value.high, row.value.mean) if end is not None]
+        ticks = nice_ticks(min(0.0, *ends), max(0.01, *ends), 4)
+        plot = interval_plot(rows, show=number, ticks=ticks, tick_text=lambda t: f"{t:g}", zero=ticks[0] < 0)
+        note = el("p", "mean on all held-out questions, greedy, before its weight", class_="note")
+        panels.append(el("div", el("h3", f"Reward: {key}"), plot, note, class_="panel"))
+    return panels
 
 
 def _statuses(run: Contents) -> Html | None:
