@@ -77,6 +77,11 @@ def test_a_world_page_beside_its_facts(spadework) -> None:
     [
         (["search", "x", "--corpus", "nowhere"], "nowhere: not a corpus folder"),
         (["view", "nowhere"], "nowhere is not a run folder"),
+        (["view", "nowhere", "elsewhere"], "name it with --out FILE"),
+        (["compare", "demo", "--out", "nowhere"], "at least two recipes"),
+        (["compare", "demo", "demo", "--out", "nowhere", "rl.steps=2"], "two arms are called 'demo'"),
+        (["compare", "demo", "demo", "--out", "nowhere", "--budget", "tokens=many"], "expected NAME=N"),
+        (["compare", "demo", "demo", "--out", "nowhere", "--budget", "tokns=5"], "did you mean 'tokens'"),
         (["eval", "compare", "nowhere", "nowhere"], "nowhere is not a run folder"),
         (["corpus", "build", "nowhere", "--out", "out"], "nowhere"),
         (["world", "show", "w0-0", "stale_rat=0"], "unknown key 'stale_rat'; did you mean 'stale_rate'?"),

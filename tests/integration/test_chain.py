@@ -76,6 +76,14 @@ def test_a_run_leaves_everything_behind(whole: tuple[Path, dict[str, Any]]) -> N
         # Two hops were not trained on and are reported apart.
         assert summary["stages"][stage]["success"]["n"] == 3
         assert set(summary["stages"][stage]["success_by_hops"]) == {"1", "2"}
+    assert "objectives" not in summary["stages"]["reading"]
+    for stage in ("sft", "rl"):
+        objectives = summary["stages"][stage]["objectives"]
+        assert set(objectives) == {"em", "test-low"} and objectives["test-low"]["n"] == 6
+        scored = [record.trajectory for record in read_records(folder / "trajectories" / f"eval-{stage}.jsonl")]
+        low = [LowTokens()(None, trajectory) for trajectory in scored]  # type: ignore[arg-type]
+        assert objectives["test-low"]["mean"] == pytest.approx(sum(low) / 6)
+        assert all(not trajectory.rewards for trajectory in scored), "the records are those of the evaluation"
     assert len(list(read_records(folder / "trajectories" / "rl-last.jsonl"))) == 6
     assert max(event["rollout_corr/max_abs_diff"] for event in run.events("rl")) < 1e-3
     assert any(event["actor/grad_norm"] > 0 for event in run.events("rl"))

@@ -31,8 +31,10 @@ from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.read import ReadTool
 from spadework.tools.search import SearchTool
+from spadework.training.budget import Budget
 from spadework.training.critic import Critic
 from spadework.training.learner import Learner, LearnerConfig
+from spadework.training.optimizer import OptimizerConfig
 from spadework.training.rl import train_rl
 from spadework.training.stages import RLStage
 from spadework.training.trainer_state import load_trainer_state, save_stage
@@ -161,11 +163,6 @@ def test_kill_and_resume_is_the_uninterrupted_run(make_model: Make, world: Any, 
     mine, theirs = (load_model(run.checkpoints("rl")[-1][1]) for run in (broken, whole))
     for (name, a), b in zip(mine.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b), name
-
-    def told(run: Run) -> list[str]:
-        kept = [{key: value for key, value in event.items() if not key.startswith("tim")} for event in run.events()]
-        return list(map(json.dumps, kept))
-
     assert told(broken) == told(whole)
     if stage.critic is not None:
         critics = [each.state_dict()["critic"]["model"] for each in (learner, uninterrupted)]
@@ -205,10 +202,60 @@ def test_a_critic_and_gae_on_real_trajectories(make_model: Make, world: Any, loo
     assert correlation(x, [advantage for advantage, _, _ in advantages]) == pytest.approx(1)
 
 
+def told(run: Run) -> list[str]:
+    """All events without their times."""
+    kept = [{key: value for key, value in event.items() if not key.startswith("tim")} for event in run.events()]
+    return list(map(json.dumps, kept))
+
+
+def resume(run: Run, stage: RLStage, loop: Loop, total: int) -> None:
+    step, folder = run.checkpoints("rl")[-1]
+    model = load_model(folder)
+    learner = Learner(model, stage.learner, total_steps=total)
+    load_trainer_state(folder, model, learner)
+    assert learner.step_number == step
+    run.rewind("rl", step)
+    loop(run, learner, stage=stage)
+
+
+def test_a_budget_ends_the_stage_after_the_step_that_spends_it(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    free = Run.create(tmp_path / "free", {})
+    loop(free, Learner(policy(make_model, world), STAGE.learner, total_steps=4))
+    first = free.events("rl")[0]["spent/tokens"]
+    for event in free.events("rl"):
+        assert event["spent/tokens"] <= event["step"] * 12 * 30 and event["spent/calls"] >= 0
+    # Enough for the first step and one token of the second.
+    limit = int(first) + 1
+    learner = LearnerConfig(dtype="float32", optimizer=OptimizerConfig(warmup=0, decay=1.0, final=0.0))
+    stage = STAGE.model_copy(update={"steps": 1000, "budget": Budget(tokens=limit), "learner": learner})
+    run = Run.create(tmp_path / "budget", {})
+    loop(run, Learner(policy(make_model, world), learner, total_steps=1000), stage=stage)
+    events = run.events("rl")
+    assert [event["step"] for event in events] == [1, 2]
+    assert events[0]["spent/tokens"] == first < limit <= events[1]["spent/tokens"]
+    assert [step for step, _ in run.checkpoints("rl")] == [2], "the last step has a checkpoint, whatever its number"
+    # The rate falls to 0 over the budget, not over 1000 steps: 1 at the start, then what is left of the tokens.
+    assert [event["actor/lr"] / 4e-3 for event in events] == pytest.approx([1.0, 1 / limit])
+
+
+def test_a_budget_survives_a_kill(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
+    stage = STAGE.model_copy(update={"steps": 50, "budget": Budget(tokens=700)})
+    whole = Run.create(tmp_path / "whole", {})
+    loop(whole, Learner(policy(make_model, world), stage.learner, total_steps=50), stage=stage)
+    assert len(whole.events("rl")) >= 3
+    broken = Run.create(tmp_path / "broken", {})
+    with pytest.raises(KeyboardInterrupt):
+        loop(broken, Learner(policy(make_model, world), stage.learner, total_steps=50), stage=stage, kill_in=3)
+    resume(broken, stage, loop, 50)
+    assert told(broken) == told(whole)
+    resume(broken, stage, loop, 50)
+    assert told(broken) == told(whole), "a budget that is spent stays spent"
+
+
 def test_groups_without_a_spread_teach_nothing(make_model: Make, world: Any, loop: Loop, tmp_path: Path) -> None:
     run = Run.create(tmp_path, {})
     model, before = policy(make_model, world), policy(make_model, world)
-    stage = STAGE.model_copy(update={"rewards": {"em": {"weight": 1.0}}})
+    stage = STAGE.model_copy(update={"steps": 1, "rewards": {"em": {"weight": 1.0}}})
     loop(run, Learner(model, stage.learner, total_steps=1), stage=stage)
     [event] = run.events("rl")
     assert event["groups/kept"] == 0 and event["actor/grad_norm"] == 0

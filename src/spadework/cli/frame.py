@@ -40,7 +40,7 @@ __all__ = [
     "print_result",
 ]
 
-_RESUMABLE = {"demo", "train", "sft"}
+_RESUMABLE = {"demo", "train", "sft", "compare"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A folder written by `spadework corpus build`.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import ask, corpus, eval, recipes, search, tape, tasks, tools, train, view, world
+from spadework.cli import ask, compare, corpus, eval, recipes, search, tape, tasks, tools, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -16,6 +16,7 @@ app = command_group("Train deep-research agents by reinforcement learning, from 
 app.command()(train.demo)
 app.command()(train.train)
 app.command()(train.sft)
+app.command()(compare.compare)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(world.app, name="world")
 app.command()(search.search)

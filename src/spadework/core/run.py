@@ -30,7 +30,7 @@ from spadework.core.config import load_yaml
 from spadework.core.errors import ConfigError, InputError
 from spadework.core.events import append_event, disk_errors, read_events, read_json, rewind_events, write_atomic, write_json
 
-__all__ = ["Run", "peak_rss_bytes"]
+__all__ = ["Run", "first_difference", "peak_rss_bytes"]
 
 _LAYOUT = {
     "recipe.yaml",
@@ -114,7 +114,7 @@ class Run:
                 raise InputError(f"{path} already holds a run; add --resume to go on with it, or name another --out")
             # Through YAML and back, so that tuples and lists compare equal.
             wanted = yaml.safe_load(yaml.safe_dump(dict(recipe)))
-            if key := _first_difference(cls.open(path).recipe, wanted):
+            if key := first_difference(cls.open(path).recipe, wanted):
                 raise ConfigError(
                     f"{path} was started with another recipe ('{key}' differs); resume with the same one, or name another --out"
                 )
@@ -258,13 +258,13 @@ def _commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _first_difference(old: Any, new: Any, at: str = "") -> str | None:
-    """Dotted key of the first value that differs."""
+def first_difference(old: Any, new: Any, at: str = "") -> str | None:
+    """Dotted key of the first value in which two nested mappings differ; None if they agree."""
     if at in _MAY_CHANGE:
         return None
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(key for key in old if key not in new)]:
-            if found := _first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key)):
+            if found := first_difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key)):
                 return found
         return None
     return None if old == new else at or "recipe"

@@ -5,6 +5,7 @@ On a resume a stage that has its card is skipped, and one that has checkpoints g
 """
 
 import asyncio
+import copy
 import os
 import random
 import time
@@ -27,7 +28,7 @@ from spadework.corpus.document import Corpus
 from spadework.engines.engine import SamplingParams
 from spadework.engines.local import LocalEngine, LocalEngineConfig
 from spadework.evals.metrics import ReportCard, compare, report_card
-from spadework.evals.statistics import paired_difference
+from spadework.evals.statistics import mean_interval, paired_difference
 from spadework.models.checkpoint import WRAPPER, load_model, load_tokenizer, parameters
 from spadework.models.induction import start_with_induction
 from spadework.models.presets import new_model
@@ -35,6 +36,7 @@ from spadework.models.renderers.registry import make_renderer
 from spadework.models.renderers.renderer import Renderer
 from spadework.pipeline.data import Data, TaskPool, load_data, make_tokenizer
 from spadework.pipeline.recipe import Recipe
+from spadework.rewards.reward import GroupReward
 from spadework.rollout.environment import Environment
 from spadework.tasks.task import Task
 from spadework.tools.budget import BudgetError, Spending
@@ -224,7 +226,7 @@ class _Pipeline:
                 self._pool(config.hops).draw,
                 run=self.run,
                 save=save,
-                seed=self.recipe.seed,
+                seed=self.recipe.seed if config.seed is None else config.seed,
                 started=self.started,
             )
         except BudgetError:
@@ -247,18 +249,40 @@ class _Pipeline:
     async def _evaluate(self, stage: str, seconds: float) -> None:
         """Greedy and sampled success on the held-out tasks; the cards are the stage's last file."""
         await self.engine.load(parameters(self.model), 0)
-        cards = {}
+        cards: dict[str, Any] = {}
         for way, temperature in (("greedy", 0.0), ("sampled", 1.0)):
             card, trajectories = await evaluate(
                 self.recipe, self.test, self.engine, self.data.test_tasks, temperature=temperature, description=f"eval {stage}, {way}"
             )
             cards[way] = card.model_dump(mode="json")
             if way == "greedy":
+                if objectives := await self._objectives(stage, trajectories):
+                    cards["objectives"] = objectives
                 tasks = {task.id: task.model_dump(mode="json") for task in self.data.test_tasks}
                 records = [Record(trajectory, tasks[trajectory.task_id]) for trajectory in trajectories]
                 write_records(self.run.path / "trajectories" / f"eval-{stage}.jsonl", records)
         self._card_path(stage).parent.mkdir(exist_ok=True)
         write_json(self._card_path(stage), {"seconds": seconds, "tokens": self._tokens(stage), **cards})
+
+    async def _objectives(self, stage: str, trajectories: list[Trajectory]) -> dict[str, Any]:
+        """The held-out mean of every reward of a trajectory, unweighted, where RL has several; before RL too, to compare with.
+
+        Rewards that compare a group are left out with all others, because a greedy evaluation has no groups.
+        """
+        if stage == "reading" or self.recipe.rl is None or len(self.recipe.rl.rewards) < 2:
+            return {}
+        rubric = self.recipe.rl.parts().rubric
+        if any(isinstance(term.reward, GroupReward) for term in rubric.terms):
+            return {}
+        # On copies: a reward that breaks a trajectory must not change the evaluation.
+        scored = copy.deepcopy(trajectories)
+        await asyncio.to_thread(rubric.score_groups, self.data.test_tasks, [[trajectory] for trajectory in scored], 1.0)
+        usable = [trajectory.rewards for trajectory in scored if trajectory.status is not Status.BROKEN]
+        names = sorted({name for rewards in usable for name in rewards})
+        return {
+            name: mean_interval([rewards[name] for rewards in usable if name in rewards], amounts=True).model_dump(mode="json")
+            for name in names
+        }
 
     def _tokens(self, stage: str) -> float:
         return sum(event.get("tokens", 0) for event in self.run.events(stage))
@@ -302,6 +326,7 @@ def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any]) -> dic
         "success_by_hops": whole.model_dump(mode="json")["success_by_hops"],
         "sampled_success_by_hops": stored["sampled"]["success_by_hops"],
         **{name: values[name] for name in names if values[name] is not None},
+        **({"objectives": stored["objectives"]} if "objectives" in stored else {}),
     }
 
 

@@ -102,7 +102,7 @@ class Critic:
         sums = {"critic/vf_clipfrac": cut, "critic/vpred_mean": values.detach()}
         return {"critic/vf_loss": float(loss.detach())} | {name: float(column.sum()) / num_tokens for name, column in sums.items()}
 
-    def update(self, step: int) -> dict[str, float]:
+    def update(self, step: float) -> dict[str, float]:
         """One optimiser update with the gradient so far, in a step counted from 0."""
         scale = self.config.optimizer.scale(step, self._total_steps)
         return {"critic/grad_norm": self._optimizer.step(scale), "critic/lr": scale * self.config.optimizer.lr}

@@ -84,7 +84,13 @@ class Learner:
             return parameters(self.model)
 
     def step(
-        self, packs: Sequence[Pack], loss: LossFunction, *, temperature: float = 1.0, updates: Sequence[Sequence[Pack]] | None = None
+        self,
+        packs: Sequence[Pack],
+        loss: LossFunction,
+        *,
+        temperature: float = 1.0,
+        updates: Sequence[Sequence[Pack]] | None = None,
+        done: float = 0.0,
     ) -> dict[str, float]:
         """Learn from one batch.
 
@@ -95,6 +101,7 @@ class Learner:
             loss: called once per pack. Its `needs`, if it has any, name the optional columns of `LossInputs` to supply.
             temperature: at which the tokens were sampled.
             updates: the micro-batches of every optimiser update, in order; by default one update with all packs.
+            done: share of the stage that is behind it, where a budget is further than the steps; the learning rate follows the larger.
 
         Returns:
             Metrics by verl's names: summed over the packs of an update, and their means over the updates.
@@ -108,7 +115,9 @@ class Learner:
         self._entropies = (total + sum(float(pack.entropies.sum()) for pack in packs) / max(1, tokens), steps + 1)
         needs: frozenset[str] = getattr(loss, "needs", frozenset())
         columns = self._columns(packs, needs, temperature, moves=len(updates) > 1)
-        told = [self._update(update, loss, needs, columns, temperature) for update in updates]
+        told = [
+            self._update(update, loss, needs, columns, temperature, max(self.step_number, done * self.total_steps)) for update in updates
+        ]
         self.step_number += 1
         metrics = {} if self.critic is None else describe(packs)
         for name in dict.fromkeys(name for each in told for name in each):
@@ -138,9 +147,15 @@ class Learner:
         return columns
 
     def _update(
-        self, packs: Sequence[Pack], loss: LossFunction, needs: frozenset[str], columns: Mapping[str, Tensor], temperature: float
+        self,
+        packs: Sequence[Pack],
+        loss: LossFunction,
+        needs: frozenset[str],
+        columns: Mapping[str, Tensor],
+        temperature: float,
+        at: float,
     ) -> dict[str, float]:
-        """One optimiser update of the policy and of the critic."""
+        """One optimiser update of the policy and of the critic, with the learning rates of the place `at` in the stage."""
         counts = {
             "num_tokens": sum(len(pack.targets) for pack in packs),
             "num_sequences": sum(pack.num_sequences for pack in packs),
@@ -162,11 +177,11 @@ class Learner:
             shares = output.metrics if self.critic is None else output.metrics | self.critic.learn(pack, counts["num_tokens"])
             for name, value in shares.items():
                 metrics[name] = metrics.get(name, 0.0) + value
-        scale = self.config.optimizer.scale(self.step_number - waiting, self.total_steps - waiting) if learns else 0.0
+        scale = self.config.optimizer.scale(at - waiting, self.total_steps - waiting) if learns else 0.0
         metrics["actor/grad_norm"] = self._optimizer.step(scale) if learns else 0.0
         metrics["actor/lr"] = scale * self.config.optimizer.lr
         metrics[WORST] = worst
-        return metrics if self.critic is None else metrics | self.critic.update(self.step_number)
+        return metrics if self.critic is None else metrics | self.critic.update(at)
 
     def _inputs(
         self, pack: Pack, counts: Mapping[str, int], needs: frozenset[str], columns: Mapping[str, Tensor], temperature: float

@@ -47,8 +47,8 @@ class OptimizerConfig(Config):
             raise ValueError("muon_lr has no effect with adamw; leave it out, or set name: muon")
         return self
 
-    def scale(self, step: int, total: int) -> float:
-        """Factor on the peak rate at a step counted from 0."""
+    def scale(self, step: float, total: int) -> float:
+        """Factor on the peak rate at a step counted from 0; under a budget a step may lie between two numbers."""
         rise = min(1.0, (step + 1) / (self.warmup * total)) if self.warmup else 1.0
         left = (total - step) / (self.decay * total) if self.decay else 1.0
         return rise * (self.final + (1 - self.final) * min(1.0, left))

@@ -20,6 +20,7 @@ from spadework.engines.engine import Engine
 from spadework.rollout.environment import Environment
 from spadework.rollout.forest import forest_metrics
 from spadework.tasks.task import Task
+from spadework.training.budget import add_spending, spent_until
 from spadework.training.learner import Learner
 from spadework.training.mini_batches import deal
 from spadework.training.parts import Parts
@@ -44,7 +45,7 @@ async def train_rl(
     seed: int,
     started: float,
 ) -> None:
-    """Train until the learner's total number of steps.
+    """Train until the learner's total number of steps, or until the budget of the stage is spent.
 
     Args:
         config: the stage.
@@ -58,12 +59,13 @@ async def train_rl(
         started: `time.monotonic()` at the start of the run.
     """
     parts = config.parts()
+    spent = spent_until(run, learner.step_number)
     await engine.load(learner.weights, learner.step_number)
     with Progress("rl", learner.total_steps, done=learner.step_number) as progress:
-        while learner.step_number < learner.total_steps:
+        while (done := config.done(learner.step_number, spent)) < 1:
             begin = time.monotonic()
             step = learner.step_number + 1
-            tasks, groups, kept, counts = await _collect(config, parts, environment, engine, draw, seed, step)
+            tasks, groups, kept, counts = await _collect(config, parts, environment, engine, draw, seed, step, done)
             sampled = time.monotonic()
             metrics = (
                 _describe(groups)
@@ -71,18 +73,20 @@ async def train_rl(
                 | counts
                 | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
             )
-            metrics |= _learn(config, parts, learner, kept, seed=derive_seed(seed, "mini-batches", step))
+            spent = add_spending(spent, metrics)
+            metrics |= {f"spent/{name}": amount for name, amount in spent.items()}
+            metrics |= _learn(config, parts, learner, kept, seed=derive_seed(seed, "mini-batches", step), done=done)
             await engine.load(learner.weights, step)
             run.event("rl", step, time=time.monotonic() - started, **metrics, **{"timing_s/step": time.monotonic() - begin})
             progress.advance(
                 note=f"reward {metrics['reward/mean']:.3f} calls {metrics['num_calls/mean']:.2f} kept {metrics['groups/kept']:.2f}"
             )
-            if keep_checkpoint(step, learner.total_steps, config.checkpoint_every):
+            if config.done(step, spent) >= 1 or keep_checkpoint(step, learner.total_steps, config.checkpoint_every):
                 _write_groups(run, tasks, groups)
                 save()
 
 
-def _learn(config: RLStage, parts: Parts, learner: Learner, groups: Sequence[Group], *, seed: int) -> dict[str, float]:
+def _learn(config: RLStage, parts: Parts, learner: Learner, groups: Sequence[Group], *, seed: int, done: float) -> dict[str, float]:
     """Credit, and as many optimiser updates as the stage has per step."""
 
     def pack(families: Sequence[Sequence[Sample]]) -> list[Pack]:
@@ -102,7 +106,7 @@ def _learn(config: RLStage, parts: Parts, learner: Learner, groups: Sequence[Gro
     if families and config.ppo_epochs * config.mini_batches > 1:
         dealt = deal(families, epochs=config.ppo_epochs, mini_batches=config.mini_batches, seed=seed)
         updates = [pack(chosen) for chosen in dealt]
-    return learner.step(pack(families), parts.objective, temperature=config.sampling.temperature, updates=updates)
+    return learner.step(pack(families), parts.objective, temperature=config.sampling.temperature, updates=updates, done=done)
 
 
 async def _collect(
@@ -113,6 +117,7 @@ async def _collect(
     draw: Callable[[random.Random, int], list[Task]],
     seed: int,
     step: int,
+    done: float,
 ) -> tuple[list[Task], list[Group], list[Group], dict[str, float]]:
     """Roll out, score and select until the batch is full: tasks, their groups, the groups to train on, and what selection counted."""
     stream = rng(seed, "rl", step)
@@ -132,7 +137,7 @@ async def _collect(
             seed=derive_seed(seed, "rollout", step, asked),
         )
         # In a thread, because a reward may wait for a server.
-        await asyncio.to_thread(parts.rubric.score_groups, drawn, rolled, (step - 1) / config.steps)
+        await asyncio.to_thread(parts.rubric.score_groups, drawn, rolled, done)
         left, found = parts.selection.count(rolled, seed=derive_seed(seed, "selection", step, asked))
         asked += more
         tasks += drawn

@@ -1,5 +1,6 @@
 """What each stage of a run is told: steps, data, learner, and for RL the parts of the algorithm by name."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from spadework.core.config import Config
 from spadework.core.errors import ConfigError
 from spadework.engines.engine import SamplingParams
 from spadework.rollout.strategy import Strategy, strategies
+from spadework.training.budget import Budget
 from spadework.training.critic import CriticConfig
 from spadework.training.learner import LearnerConfig
 from spadework.training.parts import Parts, build_parts
@@ -64,6 +66,11 @@ class RLStage(Config):
     """Reinforcement: rollout, score, select, credit, learn, load."""
 
     steps: int = Field(default=100, ge=0)
+    """At most; a budget may end the stage earlier."""
+    budget: Budget | None = None
+    """What the stage may spend in all (`training/budget.py`)."""
+    seed: int | None = None
+    """Of task draws, sampling and selection, where it is not the run's: several runs from one cold start, on the same held-out tasks."""
     tasks_per_step: int = Field(default=24, gt=0)
     samples: int = Field(default=8, gt=1)
     """Trajectories per task, forks included."""
@@ -122,6 +129,13 @@ class RLStage(Config):
         strategy = strategies.build(name, options, source="rl.rollout")
         strategy.check(self.samples)
         return strategy
+
+    def done(self, step: int, spent: Mapping[str, float]) -> float:
+        """Share of the stage that is behind it after a step: of its steps or of its budget, whichever is further. It ends from 1 on.
+
+        Schedules of the learning rate and of reward weights follow this share, so they run their whole course under a budget too.
+        """
+        return max(step / self.steps, self.budget.share(spent) if self.budget else 0.0)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -26,7 +26,7 @@ class Row:
 
     label: str
     kind: str
-    """Marker and colour: reading, sft, rl or gain."""
+    """Marker and colour: reading, sft, rl, gain, cold, or arm0 to arm5."""
     value: Interval | None
 
 

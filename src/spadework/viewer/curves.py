@@ -47,10 +47,22 @@ _PANELS = (
 )
 
 
+def _objectives(events: Sequence[Mapping[str, Any]]) -> list[_Panel]:
+    """A panel for each reward of a run that has several; a run with one has its curve already."""
+    names = sorted(
+        {name for event in events for name in event if name.startswith("reward/") and name.endswith("/mean") and name != "reward/mean"}
+    )
+    if len(names) < 2:
+        return []
+    of = [name.removeprefix("reward/").removesuffix("/mean") for name in names]
+    note = "One of several rewards, before its weight."
+    return [_Panel("rl", (name,), f"Reward: {short}", "mean, unweighted", note=note) for name, short in zip(names, of, strict=True)]
+
+
 def learning_curves(events: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """The curves of a run in reading order; stages and metrics that were not logged are left out."""
     curves = []
-    for panel in _PANELS:
+    for panel in (*_PANELS, *_objectives(events)):
         rows = [event for event in events if event.get("stage") == panel.stage]
         name = next((name for name in panel.names if any(finite(row.get(name)) is not None for row in rows)), None)
         if name is None:

@@ -1,32 +1,29 @@
 """One self-contained HTML file that tells what a run learned: no network, no fonts to load, no library.
 
-Text, charts and tables are in the page as they are read; the script adds the theme switch, keys, read-outs and the token view. A content
-security policy names the hash of that one script, so nothing else in the file can run, and nothing can be fetched, even if a trajectory
-contains markup. The same run folder always gives the same bytes.
+Text, charts and tables are in the page as they are read; the script adds the theme switch, keys, read-outs and the token view. The same run
+folder always gives the same bytes. `page.py` has the frame that pages share.
 """
 
-import base64
-import hashlib
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 from spadework.core.events import write_atomic
 from spadework.viewer.contents import Contents, read_contents, vocabulary
 from spadework.viewer.headline import headline
 from spadework.viewer.markup import Html, el, join
+from spadework.viewer.page import page
 from spadework.viewer.sections import cost_section, curve_section, example_section, facts, hop_section, recipe_section, tiles, token_section
 
 __all__ = ["render", "write_report"]
 
 
-def write_report(run: Path, decode: Callable[[int], str] | None = None) -> Path:
-    """Write `report.html` into a run folder.
+def write_report(run: Path, decode: Callable[[int], str] | None = None, out: Path | None = None) -> Path:
+    """Write the page of a run: `report.html` in its folder, or another file.
 
     Args:
         run: the run folder; the run may still be going.
         decode: text of a token; by default it is read from a checkpoint's `tokenizer.json`.
+        out: the file to write instead.
 
     Returns:
         The path of the report.
@@ -35,7 +32,7 @@ def write_report(run: Path, decode: Callable[[int], str] | None = None) -> Path:
         InputError: the folder is not a run, a file in it cannot be read, or the disk is full.
     """
     page = render(read_contents(run), decode or vocabulary(run))
-    path = run / "report.html"
+    path = out or run / "report.html"
     write_atomic(path, page)
     return path
 
@@ -47,8 +44,6 @@ def render(run: Contents, decode: Callable[[int], str]) -> str:
         run: what is known about the run.
         decode: text of a token.
     """
-    script = _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = [
         ("success", "Success", hop_section(run)),
         ("cost", "Cost", cost_section(run)),
@@ -57,22 +52,9 @@ def render(run: Contents, decode: Callable[[int], str]) -> str:
         ("tokens", "Tokens", token_section(run, decode)),
         ("recipe", "Repeat", recipe_section(run)),
     ]
-    links = [el("a", label, href=f"#{anchor}") for anchor, label, _ in parts]
-    return Template(_asset("report.html")).substitute(
-        title=el("title", f"{run.name}: a Spadework run"),
-        digest=digest,
-        style=_asset("report.css"),
-        script=script,
-        links=join(links),
-        hero=_hero(run),
-        body=join(body for _, _, body in parts),
-    )
+    return page(f"{run.name}: a Spadework run", _hero(run), parts)
 
 
 def _hero(run: Contents) -> Html:
     gaps = [el("p", gap, class_="missing") for gap in run.gaps]
     return join(el("h1", headline(run)), facts(run), tiles(run), gaps)
-
-
-def _asset(name: str) -> str:
-    return resources.files("spadework.viewer").joinpath("assets", name).read_text(encoding="utf-8")

@@ -41,6 +41,8 @@ __all__ = [
     "example_section",
     "facts",
     "hop_section",
+    "missing",
+    "numbers",
     "recipe_section",
     "section",
     "tiles",
@@ -73,15 +75,17 @@ def section(anchor: str, title: str, lead: Html | str | None, *body: Html | None
     return el("section", heading, el("p", lead, class_="lead") if lead else None, *body, id=anchor, class_="block")
 
 
-def _missing(text: str) -> Html:
+def missing(text: str) -> Html:
+    """A sentence in place of what is not there."""
     return el("p", text, class_="missing")
 
 
-def _numbers(summary: str, header: list[str], rows: list[list[Html | str]]) -> Html:
+def numbers(summary: str, header: list[str], rows: list[list[Html | str]], *, unfolded: bool = False) -> Html:
+    """A table under a summary line."""
     head = el("thead", el("tr", [el("th", cell, scope="col") for cell in header]))
     body = el("tbody", [el("tr", el("th", row[0], scope="row"), [el("td", cell) for cell in row[1:]]) for row in rows])
     table = el("div", el("table", head, body), class_="scroll", tabindex=0, role="region", aria_label=summary)
-    return el("details", el("summary", summary), table, class_="numbers")
+    return el("details", el("summary", summary), table, class_="numbers", open=unfolded)
 
 
 def facts(run: Contents) -> Html:
@@ -141,7 +145,7 @@ def hop_section(run: Contents) -> Html:
     """Success by stage, overall and by hops, and the paired gain."""
     stages = run.stages
     if not stages:
-        return section("success", "Success", None, _missing("No stage has been evaluated yet."))
+        return section("success", "Success", None, missing("No stage has been evaluated yet."))
     unseen = {str(hops) for hops in (run.recipe.get("eval") or {}).get("unseen_hops") or ()}
     by_hops = {name: stage.get("success_by_hops") or {} for name, stage in stages.items()}
     hops = sorted({str(key) for values in by_hops.values() for key in values}, key=lambda key: (len(key), key))
@@ -161,7 +165,7 @@ def hop_section(run: Contents) -> Html:
     )
     body = el("div", panels, class_="panels")
     return section(
-        "success", "Success", lead, body, _gain(run, total, hops, unseen), _numbers("Success as a table", ["Stage", *groups], table)
+        "success", "Success", lead, body, _gain(run, total, hops, unseen), numbers("Success as a table", ["Stage", *groups], table)
     )
 
 
@@ -186,14 +190,14 @@ def _success_panel(title: str, note: str | None, values: Mapping[str, Interval |
     count = join(raw("n&nbsp;=&nbsp;"), max(sizes)) if sizes else None
     heading = el("h3", title, el("em", " ", note) if note else None, el("span", count, class_="unit") if count else None)
     rows = [Row(_SHORT[name], name, value) for name, value in values.items()]
-    plot = interval_plot(rows, show=percent, ticks=_SHARES, tick_text=lambda t: f"{100 * t:.0f}") if known else _missing("not measured")
+    plot = interval_plot(rows, show=percent, ticks=_SHARES, tick_text=lambda t: f"{100 * t:.0f}") if known else missing("not measured")
     return el("div", heading, plot, class_="panel all" if wide else "panel")
 
 
 def _gain(run: Contents, label: str, hops: list[str], unseen: set[str]) -> Html:
     total = interval(run.summary.get("gain"))
     if total is None:
-        return _missing("There is no paired gain: it needs a stage before RL and an RL stage.")
+        return missing("There is no paired gain: it needs a stage before RL and an RL stage.")
     by_hops = run.summary.get("gain_by_hops") or {}
     rows = [Row(label, "gain", total)] + [Row(_hop_name(key), "gain", interval(by_hops[key])) for key in hops if key in by_hops]
     ends = [end for row in rows if row.value for end in (row.value.low, row.value.high, row.value.mean) if end is not None]
@@ -222,13 +226,28 @@ def cost_section(run: Contents) -> Html:
         plot = interval_plot([Row(_SHORT[name], name, value) for name, value in values.items()], show=show, ticks=ticks, tick_text=text)
         panels.append(el("div", el("h3", title), plot, el("p", unit, class_="note"), class_="panel"))
         table.append([title, *(bracketed(values[name], show, n=True) for name in stages)])
+    panels += _objectives(stages)
     lead = "What an answer costs, and how attempts end. Fewer calls are good only if success does not fall."
     if not panels and not run.evaluations:
         return section(
-            "cost", "Cost and conduct", lead, _missing("The run measured no calls, evidence or format errors, and kept no trajectories.")
+            "cost", "Cost and conduct", lead, missing("The run measured no calls, evidence or format errors, and kept no trajectories.")
         )
-    numbers = _numbers("Cost as a table", ["Measure", *(_SHORT[name] for name in stages)], table) if table else None
-    return section("cost", "Cost and conduct", lead, el("div", panels, _statuses(run), class_="panels"), numbers)
+    table_of_all = numbers("Cost as a table", ["Measure", *(_SHORT[name] for name in stages)], table) if table else None
+    return section("cost", "Cost and conduct", lead, el("div", panels, _statuses(run), class_="panels"), table_of_all)
+
+
+def _objectives(stages: Mapping[str, dict[str, Any]]) -> list[Html]:
+    """A panel for each reward of a run that has several: its mean on the held-out questions, before its weight."""
+    found = {name: stage.get("objectives") or {} for name, stage in stages.items()}
+    panels = []
+    for key in sorted({key for values in found.values() for key in values}):
+        rows = [Row(_SHORT[name], name, value) for name, values in found.items() if (value := interval(values.get(key)))]
+        ends = [end for row in rows if row.value for end in (row.value.low, row.value.high, row.value.mean) if end is not None]
+        ticks = nice_ticks(min(0.0, *ends), max(0.01, *ends), 4)
+        plot = interval_plot(rows, show=number, ticks=ticks, tick_text=lambda t: f"{t:g}", zero=ticks[0] < 0)
+        note = el("p", "mean on all held-out questions, greedy, before its weight", class_="note")
+        panels.append(el("div", el("h3", f"Reward: {key}"), plot, note, class_="panel"))
+    return panels
 
 
 def _statuses(run: Contents) -> Html | None:
@@ -256,7 +275,7 @@ def curve_section(run: Contents) -> Html:
         "top right. Hover or focus a chart and use the arrow keys to read values."
     )
     if not curves:
-        return section("curves", "Learning curves", None, _missing("The run logged no steps."))
+        return section("curves", "Learning curves", None, missing("The run logged no steps."))
     absent = [stage_name(stage).removeprefix("after ") for stage in STAGES if not any(curve.kind == stage for curve in curves)]
     note = el("p", f"Not logged in this run: {', '.join(absent)}.", class_="note") if absent else None
     return section("curves", "Learning curves", lead, el("div", map(curve_chart, curves), class_="curves"), note)
@@ -266,7 +285,7 @@ def example_section(run: Contents, decode: Callable[[int], str]) -> Html:
     """The same tasks before and after, side by side."""
     title, names = "Examples", list(run.evaluations)
     if not names:
-        return section("examples", title, None, _missing("The run kept no evaluation trajectories, so there is nothing to show here."))
+        return section("examples", title, None, missing("The run kept no evaluation trajectories, so there is nothing to show here."))
     if len(names) == 1:
         only = run.evaluations[names[0]]
         picked = [attempt for attempt in only if attempt.solved][:3] + [attempt for attempt in only if not attempt.solved][:3]
@@ -276,7 +295,7 @@ def example_section(run: Contents, decode: Callable[[int], str]) -> Html:
     before, after = names[-2:]
     pairs = pair_up(run.evaluations[before], run.evaluations[after])
     if not pairs:
-        return section("examples", title, None, _missing("The two evaluations have no task in common."))
+        return section("examples", title, None, missing("The two evaluations have no task in common."))
     cards = [_pair(pair, before, after, decode, number < _OPEN) for number, pair in enumerate(choose(pairs))]
     lead = (
         f"The same held-out questions, {stage_name(before)} and {stage_name(after)}, first sample of each. "
@@ -332,7 +351,7 @@ def token_section(run: Contents, decode: Callable[[int], str]) -> Html:
     """The last training groups, token by token; drawn by the page's script from one block of data."""
     title = "Tokens"
     if not run.training:
-        return section("tokens", title, None, _missing("The run kept no training groups (rl-last.jsonl), so there is no token view."))
+        return section("tokens", title, None, missing("The run kept no training groups (rl-last.jsonl), so there is no token view."))
     data = token_data(run.training, decode)
     lead = (
         "Groups of the last RL step, most varied rewards first. Only sampled tokens carry loss; what was forced or observed is grey "
@@ -344,7 +363,7 @@ def token_section(run: Contents, decode: Callable[[int], str]) -> Html:
         else None
     )
     block = el("script", script_json(data.content), type="application/json", id="token-data")
-    empty = el("noscript", _missing("The token view needs JavaScript. The numbers are in trajectories/rl-last.jsonl."))
+    empty = el("noscript", missing("The token view needs JavaScript. The numbers are in trajectories/rl-last.jsonl."))
     return section("tokens", title, lead, el("div", id="token-view"), el("p", left, class_="note") if left else None, empty, block)
 
 
@@ -356,7 +375,7 @@ def recipe_section(run: Contents) -> Html:
     how = (
         el("pre", el("code", command), tabindex=0)
         if command
-        else _missing("The command was not recorded; the recipe and the seed below define the run.")
+        else missing("The command was not recorded; the recipe and the seed below define the run.")
     )
     rows = [
         [key, value]
@@ -375,8 +394,8 @@ def recipe_section(run: Contents) -> Html:
             el("pre", el("code", yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True)), tabindex=0),
             class_="numbers",
         ),
-        _numbers("Time and training tokens by stage", ["Stage", "Time", "Tokens"], spent) if spent else None,
-        _numbers("World, machine and versions", ["Fact", "Value"], rows) if rows else None,
+        numbers("Time and training tokens by stage", ["Stage", "Time", "Tokens"], spent) if spent else None,
+        numbers("World, machine and versions", ["Fact", "Value"], rows) if rows else None,
     ]
     return section("recipe", "Repeat this run", "Same recipe, same seed, same machine: the same tasks, trajectories and weights.", *parts)
 

@@ -34,7 +34,7 @@ $("#theme").addEventListener("click", switchTheme);
 showTheme();
 
 /* Curves: the nearest logged step under the pointer, or stepped through with the arrow keys. */
-for (const svg of $$(".curve svg")) {
+for (const svg of $$(".curve svg[data-points]")) {
   const points = JSON.parse(svg.dataset.points);
   const output = $("output", svg.parentElement);
   const resting = output.textContent;
