@@ -32,6 +32,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
         answer=draw(st.none() | text),
         error=draw(st.none() | text),
         rewards=draw(st.dictionaries(text, number, max_size=2)),
+        weights=draw(st.dictionaries(text, number, max_size=2)),
         reward=draw(number),
         ledger=draw(st.dictionaries(text, number, max_size=2)),
         meta=draw(values),

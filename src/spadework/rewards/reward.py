@@ -234,10 +234,12 @@ class Rubric:
 
     @property
     def supplies(self) -> frozenset[str]:
-        """What it gives to credit beside trajectory rewards: `turn_rewards`, `span_rewards`."""
-        scopes = {"turn_rewards": TurnReward, "span_rewards": SpanReward}
+        """What it gives to credit beside trajectory rewards: `turn_rewards`, `span_rewards`; `objectives` if it has several of those."""
         used = [term.reward for term in self.terms if trains(term.weight)]
-        return frozenset(name for name, scope in scopes.items() if any(isinstance(reward, scope) for reward in used))
+        turns, spans = (any(isinstance(reward, scope) for reward in used) for scope in (TurnReward, SpanReward))
+        objectives = sum(not isinstance(reward, TurnReward | SpanReward) for reward in used)
+        found = {"turn_rewards": turns, "span_rewards": spans, "objectives": objectives > 1}
+        return frozenset(name for name, there in found.items() if there)
 
     def score(self, trajectories: Iterable[Trajectory], task: Task, progress: float = 0.0) -> int:
         """Score the trajectories of one task; see `score_groups`."""
@@ -245,6 +247,8 @@ class Rubric:
 
     def score_groups(self, tasks: Sequence[Task], groups: Sequence[Iterable[Trajectory]], progress: float = 0.0) -> int:
         """Write `rewards[name]` of every term, unweighted, and their weighted sum as `reward`, on trajectories and on generation nodes.
+
+        Trajectories also get the `weights` of this moment, for credit that compares every objective on its own.
 
         Args:
             tasks: one per group. Scoring many groups at once lets rewards that ask a server ask for all of them together.
@@ -292,6 +296,7 @@ class Rubric:
                 _clear(trajectory)
                 continue
             trajectory.rewards = {name: trajectory.rewards[name] for name in weights if name in trajectory.rewards}
+            trajectory.weights = {name: weights[name] for name in trajectory.rewards}
             trajectory.reward = sum(weights[name] * value for name, value in trajectory.rewards.items())
 
     def _write_group(self, name: str, reward: GroupReward, task: Task, alive: list[Trajectory]) -> None:
@@ -320,7 +325,7 @@ class Rubric:
 
 
 def _clear(trajectory: Trajectory) -> None:
-    trajectory.rewards, trajectory.reward = {}, 0.0
+    trajectory.rewards, trajectory.weights, trajectory.reward = {}, {}, 0.0
     for node in trajectory.generations():
         node.rewards, node.reward, node.token_rewards = {}, 0.0, []
 

@@ -25,6 +25,7 @@ SUPPLIED_RECORDS = frozenset({"entropies", "roles"})
 _REASONS = {
     "turn_rewards": "add a reward of turns to rl.rewards, such as turn-format",
     "span_rewards": "add a reward of spans to rl.rewards, such as last-token",
+    "objectives": "add a second reward of trajectories to rl.rewards, because one objective is normalised by grpo",
     "values": "add a critic, rl.critic: {}",
     "forks": "the run does not fork trajectories: set rl.rollout to arpo, aepo or tree",
     "teacher_logprobs": "name a checkpoint as rl.teacher",
@@ -82,7 +83,8 @@ def build_parts(
     made = ({"values"} if critic else set()) | ({"forks"} if forks else set())
     for missing in sorted(parts.credit.reads - supplied - made - SUPPLIED_RECORDS):
         raise ConfigError(f"rl.credit: '{name}' reads {missing}, which nothing supplies; {_REASONS[missing]}, or take another rule")
-    for unread in sorted(supplied - parts.credit.reads - parts.credit.uses):
+    # Rules that do not tell objectives apart read their sum.
+    for unread in sorted(supplied - parts.credit.reads - parts.credit.uses - {"objectives"}):
         raise ConfigError(f"rl.rewards: no credit rule reads {unread}; '{name}' does not, so set their weight to 0 or take another rule")
     if critic and "values" not in parts.credit.reads | parts.credit.uses:
         raise ConfigError(f"rl.critic: '{name}' reads no values, so a critic has no effect; take gae as rl.credit, or leave rl.critic out")

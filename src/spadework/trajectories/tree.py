@@ -104,6 +104,8 @@ class Trajectory:
     """Why it is truncated, failed or broken."""
     rewards: dict[str, float] = field(default_factory=dict)
     """Value of every reward term by name."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weight of every one of these terms when it was scored: a schedule moves it. Empty before."""
     reward: float = 0.0
     """Weighted sum of the terms."""
     ledger: dict[str, float] = field(default_factory=dict)

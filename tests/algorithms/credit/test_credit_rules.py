@@ -428,6 +428,7 @@ def complete(rewards: Sequence[float], seed: int = 0) -> Group:
     for sample, reward in enumerate(rewards):
         sizes = [stream.randint(1, 3) for _ in range(stream.randint(1, 3))]
         trajectory = attempt(sample, reward, sizes, [stream.random() for _ in sizes])
+        trajectory.rewards, trajectory.weights = {"em": reward, "format": reward / 2}, {"em": 0.5, "format": 1.0}
         for node in trajectory.generations():
             node.values = [stream.random() for _ in node.token_ids]
             node.entropies = [stream.random() for _ in node.token_ids]
@@ -526,9 +527,10 @@ def test_what_rules_read() -> None:
         "arpo": {"forks"},
         "entropy-aware": {"entropies"},
         "gae": {"values"},
+        "gdpo": {"objectives"},
         "mt-grpo": {"turn_rewards"},
         "roles": {"roles"},
         "tree-grpo": {"forks"},
     }
-    known = {"turn_rewards", "span_rewards", "values", "entropies", "roles", "forks"}
+    known = {"turn_rewards", "span_rewards", "values", "entropies", "roles", "forks", "objectives"}
     assert all(credit_rules.get(name).uses <= known for name in credit_rules.names())

@@ -37,7 +37,7 @@ class CreditRule(Part):
     """A rule with options; its defaults are the published setting."""
 
     reads: ClassVar[frozenset[str]] = frozenset()
-    """What it needs beyond trajectory rewards: `turn_rewards`, `span_rewards`, `values`, `entropies`, `roles`, `forks`."""
+    """What it needs beyond trajectory rewards: `turn_rewards`, `span_rewards`, `values`, `entropies`, `roles`, `forks`, `objectives`."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """What else it takes into account where it is there, by the same names."""
 
