@@ -1,13 +1,16 @@
 """Paths, leaves, branches, derived roots, and a refusal for every invariant of the tree."""
 
+import copy
+import pickle
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spadework.trajectories.tree import Group, Status, Trajectory, TreeError
+from spadework.trajectories.tree import Column, Group, Status, Trajectory, TreeError
 
 
 def forest() -> Trajectory:
@@ -142,3 +145,18 @@ def test_a_group_is_its_trajectories() -> None:
     group = Group(key="t", trajectories=[Trajectory("t"), Trajectory("t", sample=1)])
     assert len(group) == 2
     assert [trajectory.sample for trajectory in group] == [0, 1]
+
+
+def test_a_column_is_a_sequence_of_its_numbers() -> None:
+    whole = np.array([1.0, 2.0, 3.0])
+    part = Column(memoryview(whole)[1:])
+    whole[1] = 5.0  # a view shares its memory
+    assert part == [5.0, 3.0] == list(part) and part == [5.0, 3.0] and part == Column([5, 3]) and len(part) == 2 and part[1] == 3.0
+    assert part != [5.0] and part != (5.0, 4.0) and part != 5.0 and not Column([]) and repr(part) == "Column([5.0, 3.0])"
+    assert isinstance(part[:1], Column) and part[:1] == [5.0]
+    for copied in (copy.deepcopy(part), pickle.loads(pickle.dumps(part))):
+        whole[1] = 7.0
+        assert copied == [5.0, 3.0]
+        whole[1] = 5.0
+    with pytest.raises(TypeError):
+        Column(["1"])

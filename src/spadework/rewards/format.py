@@ -54,7 +54,7 @@ class TurnFormat(TurnReward):
 def malformed(node: Node) -> bool:
     """Whether a generation could not be read: it has no parsed turn, the turn has an error, or one of its calls has."""
     turns = [message.turn for message in node.messages if message.turn is not None]
-    return not turns or any(turn.error is not None or any(call.error is not None for call in turn.calls) for turn in turns)
+    return not turns or any([part.error is not None for turn in turns for part in (turn, *turn.calls)])
 
 
 def valid(trajectory: Trajectory) -> bool:

@@ -15,6 +15,7 @@ import string
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 __all__ = [
@@ -37,6 +38,7 @@ _SPACED = str.maketrans({mark: " " for mark in string.punctuation + "\u2018\u201
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
+@lru_cache(maxsize=1024)  # the rewards of a rubric, and the members of a group, compare the same few texts
 def norm_squad(text: str) -> str:
     """SQuAD's normal form: lower case, ASCII punctuation deleted, then articles, then white space collapsed.
 

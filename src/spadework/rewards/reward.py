@@ -19,7 +19,7 @@ from spadework.core.errors import BrokenError, ConfigError, InputError
 from spadework.core.registry import Part, Registry
 from spadework.rewards.weight import Schedule, Weight, trains, weight_at
 from spadework.tasks.task import Task
-from spadework.trajectories.tree import Status, Trajectory
+from spadework.trajectories.tree import Column, Status, Trajectory
 
 __all__ = [
     "GroupReward",
@@ -348,14 +348,14 @@ def _write(term: Term, task: Task, trajectory: Trajectory, weight: float) -> Non
 
 
 def _write_spans(spans: Iterable[Span], trajectory: Trajectory, weight: float) -> None:
-    for node in trajectory.generations():
-        node.token_rewards = node.token_rewards or [0.0] * len(node.token_ids)
+    columns = {node.id: list(node.token_rewards) or [0.0] * len(node.token_ids) for node in trajectory.generations()}
     for number, start, stop, value in spans:
-        node = trajectory.nodes[number]
-        if node.kind != "generation" or not 0 <= start < stop <= len(node.token_ids):
+        if number not in columns or not 0 <= start < stop <= len(columns[number]):
             raise RewardError(f"gives tokens {start} to {stop} of node {number}, which are not sampled tokens")
         for index in range(start, stop):
-            node.token_rewards[index] += weight * _finite(value)
+            columns[number][index] += weight * _finite(value)
+    for node in trajectory.generations():
+        node.token_rewards = Column(columns[node.id])
 
 
 def _check_count(values: Sequence[float], count: int, things: str) -> None:

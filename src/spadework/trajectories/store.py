@@ -15,12 +15,13 @@ from typing import Any
 from spadework.core.errors import InputError
 from spadework.core.events import append_text, write_atomic
 from spadework.core.messages import Message
-from spadework.trajectories.tree import Node, Status, Trajectory
+from spadework.trajectories.tree import Column, Node, Status, Trajectory
 
 __all__ = ["SCHEMA", "Record", "append_records", "decode_record", "encode_record", "read_records", "write_records"]
 
 SCHEMA = 1
 """Version of the format; raised whenever an old reader would misread a new file."""
+_COLUMNS = ("logprobs", "entropies", "advantages", "token_rewards", "values", "returns")
 
 
 @dataclass(slots=True)
@@ -109,11 +110,13 @@ def _line(record: Record) -> str:
 
 def _encode_node(node: Node) -> dict[str, Any]:
     values = {name: getattr(node, name) for name in Node.__slots__ if name != "messages"}
+    values |= {name: list(values[name]) for name in _COLUMNS}
     return {**values, "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in node.messages]}
 
 
 def _decode_node(values: dict[str, Any]) -> Node:
-    node = Node(**{**values, "messages": tuple(Message.model_validate(message) for message in values["messages"])})
+    columns = {name: Column(values[name]) for name in _COLUMNS if name in values}
+    node = Node(**{**values, **columns, "messages": tuple(Message.model_validate(message) for message in values["messages"])})
     node.shared_with = None if node.shared_with is None else (int(node.shared_with[0]), int(node.shared_with[1]))
     count = len(node.token_ids)
     for name in ("mask", "logprobs", "entropies"):

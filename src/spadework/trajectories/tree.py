@@ -5,17 +5,19 @@ that is `derived_from` a node. A path runs from a root to a node, and a training
 so what the model saw is always reproducible: tokens are recorded when they are sampled and never re-tokenised (invariant 1).
 
 The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2).
-Log-probabilities are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0.
+Log-probabilities are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0. Columns of numbers are
+any sequences; long ones that differ from token to token are a `Column`, which numpy reads and writes without making a float per token.
 """
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
 from spadework.core.messages import Message
 
-__all__ = ["Group", "Kind", "Node", "Status", "Trajectory", "TreeError"]
+__all__ = ["Column", "Group", "Kind", "Node", "Status", "Trajectory", "TreeError"]
 
 Kind = Literal["prompt", "generation", "observation"]
 
@@ -38,6 +40,43 @@ class Status(StrEnum):
     """Infrastructure failed: never a reward (invariant 4)."""
 
 
+class Column(Sequence[float]):
+    """Doubles, one per token, that numpy can read and write without making a number of each; equal to any sequence of the same numbers."""
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, numbers: "Iterable[float] | memoryview") -> None:
+        """Copies numbers; a view of float64 memory is kept as it is, so a column may be a part of a greater array."""
+        self.numbers = numbers if isinstance(numbers, memoryview) else memoryview(array("d", numbers))
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The number of a token, or a column of some of them."""
+        found = self.numbers[index]
+        return Column(found) if isinstance(found, memoryview) else found
+
+    def __iter__(self) -> Iterator[float]:
+        """All numbers."""
+        return iter(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a sequence has the same numbers."""
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # its numbers can change
+
+    def __repr__(self) -> str:
+        """As the list of its numbers."""
+        return f"Column({list(self)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A view can not be copied or sent to another process; the numbers can."""
+        return Column, (array("d", self.numbers),)
+
+
 @dataclass(slots=True)
 class Node:
     """The tokens that one step adds, with one entry per token in every column."""
@@ -46,8 +85,8 @@ class Node:
     kind: Kind
     token_ids: list[int]
     mask: list[bool]
-    logprobs: list[float]
-    entropies: list[float]
+    logprobs: Sequence[float]
+    entropies: Sequence[float]
     parent: int | None = None
     derived_from: int | None = None
     role: str = "planner"
@@ -55,17 +94,17 @@ class Node:
     """Oldest policy version among the sampled tokens; None where nothing was sampled."""
     messages: tuple[Message, ...] = ()
     """What the tokens say: the prompt's messages, one parsed assistant turn, or the tool results."""
-    advantages: list[float] = field(default_factory=list)
+    advantages: Sequence[float] = field(default_factory=list)
     """Written by a credit rule, one per token, 0 on unsampled tokens; empty before."""
     rewards: dict[str, float] = field(default_factory=dict)
     """Of a generation: value of every turn-scope reward term by name."""
     reward: float = 0.0
     """Weighted sum of the turn-scope terms."""
-    token_rewards: list[float] = field(default_factory=list)
+    token_rewards: Sequence[float] = field(default_factory=list)
     """Weighted sum of the span-scope terms, one per token; empty if there is none."""
-    values: list[float] = field(default_factory=list)
+    values: Sequence[float] = field(default_factory=list)
     """A critic's estimate of the return before each token; empty if there is no critic."""
-    returns: list[float] = field(default_factory=list)
+    returns: Sequence[float] = field(default_factory=list)
     """What the critic should have estimated, one per token, 0 on unsampled tokens; written by a credit rule with a critic."""
     shared_with: tuple[int, int] | None = None
     """Of a forked trajectory: sample and node id of the trajectory of its group that sampled this node. It names the first one, also
@@ -160,8 +199,8 @@ class Trajectory:
             kind=kind,
             token_ids=list(token_ids),
             mask=[sampled] * count,
-            logprobs=list(logprobs) if logprobs is not None else [0.0] * count,
-            entropies=list(entropies) if entropies is not None else [0.0] * count,
+            logprobs=Column(logprobs) if logprobs is not None else [0.0] * count,
+            entropies=Column(entropies) if entropies is not None else [0.0] * count,
             parent=parent,
             derived_from=derived_from,
             role=role,

@@ -534,3 +534,70 @@ def test_what_rules_read() -> None:
     }
     known = {"turn_rewards", "span_rewards", "values", "entropies", "roles", "forks", "objectives"}
     assert all(credit_rules.get(name).uses <= known for name in credit_rules.names())
+
+
+def test_the_defaults_are_the_published_settings() -> None:
+    found = {name: credit_rules.build(name).model_dump() for name in credit_rules.names()}
+    assert found == {
+        "arpo": {"attribution": "soft", "epsilon": 1e-6},
+        "batch-std": {"epsilon": 1e-6},
+        "broadcast": {"std": False, "roots": "all", "epsilon": 1e-6},
+        "dr-grpo": {},
+        "entropy-aware": {"a": 0.2, "epsilon": 1e-6},
+        "gae": {"gamma": 1.0, "lam": 1.0, "whiten": True},
+        "gdpo": {"aggregation": "normalize_then_sum", "epsilon": 1e-6},
+        "gigpo": {"omega": 1.0, "gamma": 0.95, "norm": "mean_norm", "epsilon": 1e-6},
+        "grpo": {"epsilon": 1e-6},
+        "kimi": {"gamma": 0.97, "exponent": "from-end", "baseline": "group"},
+        "mt-grpo": {"alpha": 1.0, "epsilon": 1e-4},
+        "reinforce-pp": {"gamma": 1.0},
+        "reinforce-pp-baseline": {},
+        "rloo": {},
+        "roles": {"by": "role", "epsilon": 1e-6},
+        "sfr-dr": {"epsilon": 1e-6},
+        "step-returns": {"gamma": 1.0},
+        "tree-grpo": {"epsilon": 1e-6},
+    }
+
+
+def test_kimi_does_not_make_failing_slowly_cheap() -> None:
+    # The wrong one keeps -1 on both turns; mean over the turns (1 - 1 - 1) / 3
+    found = turns(Kimi(gamma=0.5), Group("t", [attempt(0, 1), attempt(1, -1, (1, 1))]))
+    assert found == [pytest.approx([4 / 3]), pytest.approx([-2 / 3, -2 / 3])]
+
+
+def test_reinforce_pp_baseline_with_few_tokens() -> None:
+    # +-.5 over two tokens: variance (.25 + .25) / 1, std .707107
+    assert flat(turns(ReinforcePPBaseline(), plain(1, 0))) == pytest.approx([0.707107, -0.707107], abs=1e-6)
+    # One token in the whole step is its own mean.
+    group = Group("t", [attempt(0, 1), attempt(1, 0, ())])
+    ReinforcePPBaseline()(group)
+    assert tokens(group.trajectories[0]) == [0.0]
+
+
+def test_a_fork_at_the_prompt_belongs_to_the_tree() -> None:
+    first, alone = attempt(0, 1), attempt(2, 0)
+    fork = first.fork(0, sample=1)
+    fork.add("generation", [50], parent=0, logprobs=[-1.0])
+    fork.status = Status.COMPLETED
+    # The tree {0, 1}: +-.707107; all: 1.154701, -.577350, -.577350
+    found = flat(turns(TreeGRPO(epsilon=0), Group("t", [first, fork, alone])))
+    assert found == pytest.approx([1.861808, -1.284457, -0.577350], abs=1e-6)
+
+
+def test_some_trajectories_may_lack_what_a_rule_reads_of_tokens() -> None:
+    group = Group("t", [attempt(0, 1, (2,)), attempt(1, 0)])
+    group.trajectories[0].nodes[1].entropies = [0.0, 2.0]
+    # H = 0, 2, 0: mean 2 / 3, std 1.154701: whitened -.577350, 1.154701, -.577350; z(R) = +-.707107
+    EntropyAware(epsilon=0)(group)
+    assert tokens(group.trajectories[0]) == pytest.approx([0.707107 * 0.884530, 0.707107 * 1.230940], abs=1e-5)
+    group.trajectories[0].nodes[1].token_rewards = [0.5, 0.0]
+    # Returns 1.5, 1 and 0; both start at the first turn, with mean .75
+    StepReturns()(group)
+    assert [tokens(t) for t in group] == [pytest.approx([0.75, 0.25]), pytest.approx([-0.75])]
+
+
+def test_step_returns_of_a_group_without_tokens() -> None:
+    group = Group("t", [attempt(0, 1, (0,), (1.0,)), attempt(1, 0, (0,), (0.0,))])
+    StepReturns()(group)
+    assert [tokens(trajectory) for trajectory in group] == [[], []]

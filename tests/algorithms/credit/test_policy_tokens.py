@@ -57,4 +57,23 @@ def test_whiten() -> None:
     first, second = whiten([np.array([0.0, 1.0]), np.array([2.0, 5.0])])
     assert [*first, *second] == pytest.approx([-2 / std, -1 / std, 0, 3 / std])
     assert [row.tolist() for row in whiten([np.array([3.0]), np.array([3.0, 3.0])])] == [[0], [0, 0]]
-    assert whiten([]) == [] and whiten([np.array([1.0])])[0].tolist() == [0]
+    assert list(whiten([])) == [] and next(whiten([np.array([1.0])])).tolist() == [0]
+
+
+def test_several_turns_may_pay_on_the_same_token() -> None:
+    made = trajectory()
+    made.nodes[5].mask, made.nodes[5].reward = [False] * 3, 4.0
+    made.nodes[1].reward, made.nodes[3].reward = 1.0, 2.0
+    # Turns of 2, 0 and 0 tokens, and the trajectory's 10
+    assert place_rewards(made).tolist() == [0, 17.0]
+    made.nodes[1].mask = [False] * 2
+    made.nodes[5].mask = [True, False, True]
+    # Turns of 0, 0 and 2: what comes before the first token falls on it.
+    assert place_rewards(made).tolist() == [3.0, 14.0]
+
+
+def test_two_values_have_a_spread() -> None:
+    # 1, 3: mean 2, variance (1 + 1) / 1
+    assert np.concatenate(list(whiten([np.array([1.0]), np.array([3.0])]))) == pytest.approx([-(0.5**0.5), 0.5**0.5])
+    # The spread of rounding is none: 1e9 and the next float
+    assert next(whiten([np.array([1e9, np.nextafter(1e9, 2e9)])])).tolist() == [0, 0]

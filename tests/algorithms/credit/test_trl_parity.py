@@ -36,7 +36,7 @@ def nanstd() -> Any:
 
 
 def trl_advantages(module: str, first: str, rewards: list[list[Any]], **options: Any) -> list[float]:
-    """Run the lines from `first` to the one that replaces nan advantages; rewards are [groups, samples], or by objective in a third place."""
+    """Run the lines from `first` to the one that replaces nan advantages. A reward may be a tuple, one per objective."""
     lines = source(module).splitlines()
     starts = [number for number, line in enumerate(lines) if line.strip().startswith(first)]
     stops = [number for number, line in enumerate(lines) if line.strip().startswith("advantages = torch.nan_to_num(advantages")]

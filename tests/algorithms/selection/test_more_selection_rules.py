@@ -344,3 +344,35 @@ def test_wrong_options_are_one_clear_line() -> None:
         Chain.build({"sign-ratio": {"negatives": 0}})
     with pytest.raises(ConfigError, match=r"accuracy: 'low' 0.9 is greater than 'high' 0.1, so no group would be kept"):
         Chain.build({"accuracy": {"low": 0.9, "high": 0.1}})
+
+
+def test_the_chain_counts_what_each_rule_leaves_untrained() -> None:
+    made = [Group("a", [attempt(0, 1), attempt(1, 0, (NOTHING,)), attempt(2, 0, status=Status.TRUNCATED), attempt(3, 0)])]
+    _, metrics = Chain.build({"void-turns": {}, "truncated": {}}).count(made)
+    assert metrics["selection/void-turns/untrained"] == 1 == metrics["selection/truncated/untrained"]
+
+
+def test_a_spread_at_the_tolerance_is_none() -> None:
+    made = [group("a", 0.5, 0.0), group("b", 0.75, 0.0)]
+    assert keys(Duplicate(tolerance=0.5)(made)) == ["b", "b"]
+
+
+def test_the_defaults_are_the_published_settings() -> None:
+    assert {name: selection_rules.build(name).model_dump() for name in selection_rules.names()} == {
+        "accuracy": {"low": 0.1, "high": 0.9, "positive": 0.0},
+        "broken": {"minimum": 2},
+        "duplicate": {"tolerance": 1e-9},
+        "roc": {"positive": 0.0, "positives": "sample", "minimum": 2},
+        "sign-ratio": {"negatives": 1.0, "positives": None, "scope": "batch", "baseline": True, "positive": 0.0},
+        "truncated": {"negatives": "soft", "positive": 0.0},
+        "void-turns": {"baseline": True},
+        "zero-variance": {"tolerance": 1e-9},
+    }
+
+
+def test_the_format_part_of_the_penalty_is_at_most_one() -> None:
+    # Four answers over two turns: (4 - 1) / 2 is cut to 1; no call at all: .5
+    trajectory = attempt(0, 1)
+    node = trajectory.add("generation", [2], parent=1, logprobs=[-1.0])
+    node.messages = tuple(Message(role="assistant", turn=ANSWER) for _ in range(3))
+    assert penalty(trajectory) == pytest.approx(1.5)

@@ -9,7 +9,6 @@ are written as `Node.returns`. The defaults are those of Search-R1; PPO's paper 
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from spadework.algorithms.credit.credit import BatchRule, CreditError, register, usable
@@ -37,15 +36,15 @@ class GAE(BatchRule):
         """Write the advantages and the critic's targets (see `CreditRule`)."""
         trained = [trajectory for group in groups for trajectory in usable(group)]
         values = [_values(trajectory) for trajectory in trained]
-        deltas = [
-            place_rewards(trajectory) + self.gamma * np.append(row[1:], np.zeros(min(1, len(row)))) - row
-            for trajectory, row in zip(trained, values, strict=True)
-        ]
+        deltas = [place_rewards(trajectory) for trajectory in trained]
+        for delta, value in zip(deltas, values, strict=True):
+            delta -= value
+            delta[:-1] += self.gamma * value[1:]
         advantages = discounted_sums(deltas, self.gamma * self.lam)
-        shown = whiten(advantages) if self.whiten else advantages
-        for trajectory, row, value, advantage in zip(trained, shown, values, advantages, strict=True):
-            write(trajectory, row)
+        for trajectory, value, advantage in zip(trained, values, advantages, strict=True):
             write(trajectory, advantage + value, "returns")
+        for trajectory, row in zip(trained, whiten(advantages) if self.whiten else advantages, strict=True):
+            write(trajectory, row)
 
 
 def _values(trajectory: Trajectory) -> Row:

@@ -42,7 +42,9 @@ class GDPO(BatchRule):
         compared = members(group)
         weights = compared[0].weights
         if not weights or any(trajectory.weights != weights for trajectory in compared):
-            raise CreditError(f"group {group.key} lacks the weights of its rewards, or has several, and gdpo mixes by them; score it as one")
+            raise CreditError(
+                f"group {group.key} lacks the weights of its rewards, or has several, and gdpo mixes by them; score it as one"
+            )
         if self.aggregation == "sum_then_normalize":
             columns = [(1.0, [trajectory.reward for trajectory in compared])]
         else:

@@ -4,13 +4,13 @@ Time runs over policy tokens in the order in which they were sampled, over all r
 time, not on it, so that a long page does not discount a reward. All arrays are float64, [P] with P the number of sampled tokens.
 """
 
-from collections.abc import Sequence
-from itertools import compress
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from spadework.trajectories.tree import Node, Trajectory
+from spadework.trajectories.tree import Column, Node, Trajectory
 
 __all__ = ["Row", "discounted_sums", "place_rewards", "read", "whiten", "write"]
 
@@ -20,46 +20,46 @@ Row = npt.NDArray[np.float64]
 def place_rewards(trajectory: Trajectory) -> Row:
     """The rewards where they fall: spans on their tokens, a turn's on its last token, the trajectory's on the last token of all."""
     row = read(trajectory, "token_rewards")
-    end = 0
-    for node in trajectory.generations():
-        end += node.num_sampled
-        if len(row):
-            # A turn without tokens pays on the token before it.
-            row[max(0, end - 1)] += node.reward
-    if len(row):
-        row[-1] += trajectory.reward
+    if not len(row):
+        return row
+    turns = list(trajectory.generations())
+    if any(node.reward for node in turns):
+        ends = np.cumsum([node.num_sampled for node in turns])
+        # A turn without tokens pays on the token before it; several may pay on the same.
+        np.add.at(row, np.maximum(0, ends - 1), [node.reward for node in turns])
+    row[-1] += trajectory.reward
     return row
 
 
 def read(trajectory: Trajectory, column: str) -> Row:
-    """A column of the nodes (`values`, `entropies`, `token_rewards`); zeros for a node in which it is empty."""
-    parts = [_sampled(node, getattr(node, column)) for node in trajectory.generations()]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    """A column of the nodes (`values`, `entropies`, `token_rewards`), copied; zeros for a node in which it is empty."""
+    columns = [(node, getattr(node, column)) for node in trajectory.generations()]
+    if not any(len(values) for _, values in columns):
+        return np.zeros(sum(node.num_sampled for node, _ in columns))
+    return np.concatenate([_sampled(node, values) for node, values in columns])
 
 
 def _sampled(node: Node, values: Sequence[float]) -> Row:
     count = node.num_sampled
-    if not values:
+    if not len(values):
         return np.zeros(count)
-    return np.array(values if count == len(values) else list(compress(values, node.mask)), dtype=np.float64)
+    row = np.asarray(values.numbers if isinstance(values, Column) else values, dtype=np.float64)
+    return row if count == len(row) else row[np.array(node.mask)]
 
 
 def write(trajectory: Trajectory, row: Row, column: str = "advantages") -> None:
     """Write a value per policy token into a column (`advantages`, `returns`), 0 elsewhere."""
-    start = 0
+    whole = np.zeros(sum(len(node.mask) for node in trajectory.nodes))
+    view = memoryview(whole)
+    start = done = 0
     for node in trajectory.nodes:
-        count = node.num_sampled
-        part = row[start : start + count]
-        start += count
-        if count and count < len(node.mask):
-            values = np.zeros(len(node.mask))
-            values[np.flatnonzero(node.mask)] = part
-            filled = values.tolist()
-        elif count and (part == part[0]).all():
-            filled = [float(part[0])] * count  # much faster than making as many numbers
-        else:
-            filled = part.tolist() if count else [0.0] * len(node.mask)
-        setattr(node, column, filled)
+        stop, count = start + len(node.mask), node.num_sampled
+        if count == stop - start:
+            whole[start:stop] = row[done : done + count]
+        elif count:
+            whole[start:stop][np.array(node.mask)] = row[done : done + count]
+        setattr(node, column, Column(view[start:stop]))
+        start, done = stop, done + count
 
 
 def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:
@@ -81,12 +81,14 @@ def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:
     return [table[length - len(row) :, column].copy() for column, row in enumerate(rows)]
 
 
-def whiten(rows: Sequence[Row]) -> list[Row]:
-    """(x - mean) / std with the moments of all rows together, as verl's `masked_whiten`; zeros if there is no spread."""
-    everything = np.concatenate(rows) if rows else np.zeros(0)
-    if len(everything) < 2:
-        return [np.zeros_like(row) for row in rows]
-    mean, std = float(everything.mean()), float(everything.std(ddof=1))
-    if std <= 1e-9 * max(1.0, abs(mean)):
-        return [np.zeros_like(row) for row in rows]
-    return [(row - mean) / std for row in rows]
+def whiten(rows: Sequence[Row]) -> Iterator[Row]:
+    """(x - mean) / std with the moments of all rows together, as verl's `masked_whiten`; zeros if there is no spread.
+
+    One row at a time, because memory that is written for the first time costs more than the arithmetic.
+    """
+    count = sum(map(len, rows))
+    mean = math.fsum(float(row.sum()) for row in rows) / max(1, count)
+    centred = (row - mean for row in rows)
+    std = math.sqrt(math.fsum(float(row @ row) for row in centred) / max(1, count - 1))
+    spread = std > 1e-9 * max(1.0, abs(mean))
+    return ((row - mean) / std if spread else np.zeros_like(row) for row in rows)
