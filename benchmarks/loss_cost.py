@@ -1,8 +1,8 @@
 """What a loss adds to a learner's step: every surrogate, correction and term beside plain PPO's clip, on a model of hidden size 256.
 
 Two figures. The arithmetic of the loss itself, forward and backward over all policy tokens of the step, as a share of the whole step with
-`ppo-clip`; the bound is 5 %. And for parts that need another pass of the model (a reference, the entropy, the observations) the time of a
-whole step with them, which is the model's cost and not the loss's; a value or a teacher's column has to be made elsewhere and is not in it.
+`ppo-clip`; the bound is 5 %. And for parts that need another pass of the model (a reference, a teacher, the entropy, the observations) the time of a
+whole step with them, which is the model's cost and not the loss's; the teacher has the size of the policy here.
 """
 
 import time
@@ -16,7 +16,9 @@ from benchmarks.models import new_policy
 from benchmarks.table import Row
 from spadework.algorithms.losses.loss import LossInputs, LossOutput, Surrogate, losses
 from spadework.algorithms.losses.objective import build_objective
+from spadework.models.checkpoint import parameters
 from spadework.training.learner import Learner, LearnerConfig
+from spadework.training.packed import ModelWeights
 from spadework.trajectories.packing import Pack, group_samples, make_packs
 from spadework.trajectories.tree import Group, Trajectory
 
@@ -30,8 +32,9 @@ def rows(preset: str, runs: int, *, layers: int | None = None, quick: bool = Fal
     """A row per part of an objective, and one more per part that needs another pass of the model."""
     packs = _packs(tasks=1 if quick else 8)
     policy = new_policy(preset, layers=layers)
-    reference = {name: tensor.detach().clone() for name, tensor in policy.named_parameters()}
-    learner = Learner(policy, LearnerConfig(dtype="float32"), total_steps=1000, reference=reference)
+    weights = ModelWeights(policy.config, {name: tensor.detach().clone() for name, tensor in parameters(policy).items()})
+    frozen = {"reference_logprobs": weights, "teacher_logprobs": weights}
+    learner = Learner(policy, LearnerConfig(dtype="float32"), total_steps=1000, frozen=frozen)
     seen: list[LossInputs] = []
 
     def step(loss: Callable[[LossInputs], LossOutput]) -> float:
@@ -41,7 +44,9 @@ def rows(preset: str, runs: int, *, layers: int | None = None, quick: bool = Fal
 
     objectives = {name: build_objective(_spec(name), "loss") for name in losses.names()}
     plain = objectives["ppo-clip"]
-    supplied = {name for name in losses.names() if objectives[name].needs & {"entropy", "reference_logprobs", "observations"}}
+    supplied = {
+        name for name in losses.names() if objectives[name].needs & {"entropy", "reference_logprobs", "teacher_logprobs", "observations"}
+    }
     step(lambda inputs: (seen.append(inputs), plain(inputs))[1])
     whole = median(step(plain) for _ in range(runs))
     found = []
@@ -75,9 +80,6 @@ def _arithmetic(objective: Callable[[LossInputs], LossOutput], inputs: LossInput
         rewards=inputs.advantages,
         observations=column(0.2),
         num_observations=inputs.num_tokens,
-        values=column(0.3),
-        old_values=column(0.4).detach(),
-        returns=column(0.5).detach(),
     )
     begin = time.process_time()
     objective(given).loss.backward()

@@ -1,7 +1,6 @@
-"""Every credit rule with every selection rule and every loss: it runs on made-up groups, or is refused at load time by what is missing.
+"""Every credit rule with every selection rule and every loss: it runs on made-up groups, and is refused at load time without what it reads.
 
-What a run supplies is read from `training/parts.py`, so that this file changes with none of it. Parts are chosen on purpose without regard
-to whether they make sense together: what is allowed must give finite numbers.
+Parts are chosen on purpose without regard to whether they make sense together: what is allowed must give finite numbers.
 """
 
 import random
@@ -18,7 +17,7 @@ from spadework.algorithms.selection.selection import selection_rules
 from spadework.core.errors import ConfigError
 from spadework.core.messages import Message, ToolCall, Turn
 from spadework.tasks.task import Task
-from spadework.training.parts import SUPPLIED_COLUMNS, SUPPLIED_RECORDS, Parts, build_parts
+from spadework.training.parts import Parts, build_parts
 from spadework.trajectories.packing import Pack, group_samples, make_packs
 from spadework.trajectories.tree import Group, Status, Trajectory
 
@@ -82,7 +81,7 @@ def packs(parts: Parts) -> list[Pack]:
 @cache
 def credited(credit: str, selection: str) -> list[Pack]:
     """The packs do not depend on the loss."""
-    return packs(build_parts(rewards_for(credit), {selection: {}}, {credit: {}}, {"ppo-clip": {}}))
+    return packs(build_parts(rewards_for(credit), {selection: {}}, {credit: {}}, {"ppo-clip": {}}, **given_all(credit, {})))
 
 
 def inputs(pack: Pack, all_packs: list[Pack]) -> LossInputs:
@@ -109,9 +108,6 @@ def inputs(pack: Pack, all_packs: list[Pack]) -> LossInputs:
         entropy_history=1.0,
         observations=noise(-2.0, 0.1, seen).requires_grad_(),
         num_observations=sum(len(each.observations) for each in all_packs),
-        values=torch.from_numpy(pack.values).requires_grad_(),
-        old_values=torch.from_numpy(pack.values),
-        returns=torch.from_numpy(pack.returns),
     )
 
 
@@ -129,34 +125,38 @@ def finite(made: list[Pack], loss: dict) -> None:
 OPTIONAL = frozenset().union(*(losses.get(name).needs for name in losses.names()))
 
 
+def given_all(credit: str, loss: dict) -> dict[str, bool]:
+    """The parts of a run beside the rules that these two read, and no others, because what nobody reads is refused."""
+    reads, needs = credit_rules.get(credit).reads, frozenset().union(*(losses.get(name).needs for name in loss))
+    return {"forks": "forks" in reads, "critic": "values" in reads, "teacher": "teacher_logprobs" in needs}
+
+
 @pytest.mark.parametrize("credit", credit_rules.names())
-def test_every_triple_runs_or_is_refused_by_what_is_missing(credit: str) -> None:
-    supplied = SUPPLIED_RECORDS | REWARDS.keys()
-    missing = credit_rules.get(credit).reads - supplied
+def test_every_triple_runs_and_is_refused_without_what_it_reads(credit: str) -> None:
     for selection in selection_rules.names():
         for surrogate in SURROGATES:
-            try:
-                build_parts(rewards_for(credit), {selection: {}}, {credit: {}}, {surrogate: {}})
-            except ConfigError as error:
-                assert any(f"'{credit}' reads {name}, which nothing supplies; " in str(error) for name in missing)
-            else:
-                assert not missing
-                assert credited(credit, selection)
-                finite(credited(credit, selection), {surrogate: {}})
-    assert missing or any((pack.advantages != 0).any() for pack in credited(credit, "broken"))
+            spec = (rewards_for(credit), {selection: {}}, {credit: {}}, {surrogate: {}})
+            supplied = given_all(credit, {surrogate: {}})
+            for name, used in supplied.items():
+                if used:
+                    with pytest.raises(ConfigError, match=f"'{credit}' reads (forks|values), which nothing supplies; "):
+                        build_parts(*spec, **(supplied | {name: False}))
+            build_parts(*spec, **supplied)
+            assert credited(credit, selection)
+            finite(credited(credit, selection), {surrogate: {}})
+    assert any((pack.advantages != 0).any() for pack in credited(credit, "broken"))
 
 
 @pytest.mark.parametrize("part", [*CORRECTIONS, *TERMS])
-def test_every_correction_and_term_runs_or_is_refused_by_what_is_missing(part: str) -> None:
-    missing = losses.get(part).needs - SUPPLIED_COLUMNS
+def test_every_correction_and_term_runs_or_is_refused_with_a_reason(part: str) -> None:
     for surrogate in SURROGATES:
-        try:
-            build_parts({"em": {}}, {}, {"grpo": {}}, {surrogate: {}, part: {}})
-        except ConfigError as error:
-            assert any(f"rl.loss: a part needs {name}, which nothing supplies; " in str(error) for name in missing)
-        else:
-            assert not missing
-        finite(credited("grpo", "broken"), {surrogate: {}, part: {}})  # the part itself runs wherever its columns come from
+        loss: dict = {surrogate: {}, part: {}}
+        spec = ({"em": {}}, {}, {"grpo": {}}, loss)
+        build_parts(*spec, **given_all("grpo", loss))
+        if "teacher_logprobs" in losses.get(part).needs:
+            with pytest.raises(ConfigError, match="rl.loss: a part needs teacher_logprobs, which nothing supplies; "):
+                build_parts(*spec)
+        finite(credited("grpo", "broken"), loss)  # the part itself runs wherever its columns come from
 
 
 @pytest.mark.parametrize("credit", [name for name in credit_rules.names() if credit_rules.get(name).reads & REWARDS.keys()])
