@@ -1,8 +1,8 @@
 """What a loss adds to a learner's step: every surrogate, correction and term beside plain PPO's clip, on a model of hidden size 256.
 
 Two figures. The arithmetic of the loss itself, forward and backward over all policy tokens of the step, as a share of the whole step with
-`ppo-clip`; the bound is 5 %. And for parts that need another pass of the model (a reference, a teacher, the entropy, the observations) the time of a
-whole step with them, which is the model's cost and not the loss's; the teacher has the size of the policy here.
+`ppo-clip`; the bound is 5 %. And for parts that need another pass of the model (a reference, a teacher, the entropy, observations) the time
+of a whole step with them, which is the model's cost and not the loss's; the teacher has the size of the policy here.
 """
 
 import time

@@ -154,7 +154,7 @@ def test_every_correction_and_term_runs_or_is_refused_with_a_reason(part: str) -
         spec = ({"em": {}}, {}, {"grpo": {}}, loss)
         build_parts(*spec, **given_all("grpo", loss))
         if "teacher_logprobs" in losses.get(part).needs:
-            with pytest.raises(ConfigError, match="rl.loss: a part needs teacher_logprobs, which nothing supplies; "):
+            with pytest.raises(ConfigError, match="a part needs teacher_logprobs, which nothing supplies; "):
                 build_parts(*spec)
         finite(credited("grpo", "broken"), loss)  # the part itself runs wherever its columns come from
 
