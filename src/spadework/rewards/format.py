@@ -54,7 +54,8 @@ class TurnFormat(TurnReward):
 def malformed(node: Node) -> bool:
     """Whether a generation could not be read: it has no parsed turn, the turn has an error, or one of its calls has."""
     turns = [message.turn for message in node.messages if message.turn is not None]
-    return not turns or any([part.error is not None for turn in turns for part in (turn, *turn.calls)])
+    errors = [turn.error for turn in turns] + [call.error for turn in turns for call in turn.calls]
+    return not turns or any([error is not None for error in errors])
 
 
 def valid(trajectory: Trajectory) -> bool:

@@ -50,7 +50,7 @@ def _sampled(node: Node, values: Sequence[float]) -> Row:
 def write(trajectory: Trajectory, row: Row, column: str = "advantages") -> None:
     """Write a value per policy token into a column (`advantages`, `returns`), 0 elsewhere."""
     whole = np.zeros(sum(len(node.mask) for node in trajectory.nodes))
-    view = memoryview(whole)
+    view = whole.data
     start = done = 0
     for node in trajectory.nodes:
         stop, count = start + len(node.mask), node.num_sampled
