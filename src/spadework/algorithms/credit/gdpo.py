@@ -18,7 +18,11 @@ from spadework.trajectories.tree import Group
 __all__ = ["GDPO"]
 
 
-@register("gdpo")
+@register(
+    "gdpo",
+    formula="A_i = z over the batch of the sum over objectives k of w_k z(r_ik) in the group; {aggregation}",
+    source="GDPO, arXiv 2601.05242; the paper and TRL whiten over trajectories, the authors' code for verl over tokens",
+)
 class GDPO(BatchRule):
     """A_i = z over the batch of S_i, the sum of w_k z(r_ik), on every policy token of trajectory i."""
 
