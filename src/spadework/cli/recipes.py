@@ -1,7 +1,7 @@
 """`spadework recipes`: what can be trained by name, what it computes, and what separates two of them."""
 
 import shutil
-import textwrap
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `spadew
 
 @app.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
-    """List the recipes that come with the package: name, paper, scales, and what it is.
+    """List the recipes that come with the package: name, paper, and what it is; with --json also the scales.
 
     Example: spadework recipes list
     """
@@ -31,14 +31,15 @@ def list_recipes(as_json: AsJson = False) -> None:
         source = values.get("source") or {}
         scales = list(scales_of(values, path))
         rows.append({"name": name, "paper": source.get("paper", ""), "scales": scales, "description": values.get("description", "")})
-    table = [(row["name"], row["paper"].removeprefix("arXiv "), " ".join(row["scales"])) for row in rows]
+    table = [(row["name"], row["paper"].removeprefix("arXiv ")) for row in rows]
     widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)]
-    room = max(shutil.get_terminal_size().columns - sum(widths), 20)
     lines = [
-        "".join(text.ljust(width) for text, width in zip(cells, widths, strict=True))
-        + textwrap.shorten(row["description"], room, placeholder=" ...")
+        "".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)) + row["description"]
         for cells, row in zip(table, rows, strict=True)
     ]
+    if sys.stdout.isatty():  # a file or a pipe gets whole lines
+        columns = shutil.get_terminal_size().columns
+        lines = [line if len(line) <= columns else line[: columns - 4].rstrip() + " ..." for line in lines]
     print_result(rows, as_json, "\n".join(lines))
 
 
