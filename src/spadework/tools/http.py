@@ -19,9 +19,10 @@ import httpx
 from spadework.core.errors import BrokenError
 from spadework.tools.tool import TransientError
 
-__all__ = ["retry_after", "send"]
+__all__ = ["TRANSIENT", "retry_after", "send"]
 
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another attempt may help."""
 _REFUSED = {401, 402, 403, 407}
 
 
@@ -44,7 +45,7 @@ async def send(
         response = await client.request(method, url, **options)
     except httpx.TransportError as error:
         raise TransientError(f"{httpx.URL(url).host}: {type(error).__name__}: {error}".rstrip(": ")) from error
-    if response.status_code in _TRANSIENT:
+    if response.status_code in TRANSIENT:
         raise TransientError(
             f"{response.url.host}: HTTP {response.status_code}", retry_after=retry_after(response.headers.get("retry-after"))
         )
