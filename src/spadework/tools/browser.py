@@ -224,7 +224,8 @@ class _Rendering:
         with suppress(Error):
             if fetched is None:
                 self.refused.append(request.url[:200])
-                await route.abort("blockedbyclient")
+                # No Content leaves the page as it is; a navigation that fails would put an error page in its place.
+                await (route.fulfill(status=204) if request.is_navigation_request() else route.abort("blockedbyclient"))
                 return
             headers = {name: value for name, value in fetched.headers.items() if name not in _DROPPED}
             await route.fulfill(status=fetched.status, headers=headers, body=fetched.body)
@@ -235,8 +236,8 @@ class _Rendering:
             return self.fetched
         if request.method != "GET" or request.resource_type not in _KINDS or self.requests >= self.config.max_requests:
             return None
-        if request.is_navigation_request() and request.frame.parent_frame is None:
-            # A page that sends its visitor elsewhere by script: where to is told by its text or not at all.
+        if request.is_navigation_request() and not _in_frame(request):
+            # A page that sends its visitor elsewhere by script, or opens a window: this page is what was asked for.
             return None
         self.requests += 1
         try:
@@ -246,6 +247,16 @@ class _Rendering:
         self.received += fetched.received
         self.bytes += len(fetched.body)
         return fetched if self.bytes <= self.config.max_bytes else None
+
+
+def _in_frame(request: Any) -> bool:
+    """Whether a navigation is that of a frame inside the page."""
+    from playwright.async_api import Error
+
+    try:
+        return request.frame.parent_frame is not None
+    except Error:  # of a window that does not exist yet
+        return False
 
 
 async def _bounded(closing: Awaitable[Any]) -> None:

@@ -1,9 +1,9 @@
 """One web address over HTTP, with every hop checked and everything bounded.
 
 A hop: the address is parsed (`address.py`), its domain checked (`policy.py`), robots.txt asked, its name resolved once and all its
-addresses checked, and one of them connected to, with the name in `Host` and in TLS as usual. A redirect is a new hop. Nothing is remembered between
-requests: no cookies, no open connections (one that is kept could be used for another name at the same address, whose certificate nobody
-has checked), no proxies or passwords from the environment. Only GET is sent.
+addresses checked, and one of them connected to, with the name in `Host` and in TLS as usual. A redirect is a new hop. Nothing is
+remembered between requests: no cookies, no open connections (one that is kept could be used for another name at the same address, whose
+certificate nobody has checked), no proxies or passwords from the environment. Only GET is sent.
 
 Bounded: redirects, seconds for all hops together, and the bytes of a body after decompression, so a small file that unpacks to gigabytes
 costs no more than its share. Compression other than gzip and deflate is not asked for and not taken.
@@ -14,7 +14,7 @@ import time
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import cached_property
 from ipaddress import IPv6Address
 from urllib.parse import urljoin, urlsplit
 
@@ -102,14 +102,11 @@ class Fetcher:
         self._domains = Domains(self.config.allow, self.config.block, self.config.block_lists)
         self._robots: OrderedDict[str, tuple[float, Robots]] = OrderedDict()
         self._silent: set[str] = set()
-        self._client = httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            timeout=httpx.Timeout(self.config.timeout, connect=min(_CONNECT_SECONDS, self.config.timeout)),
-            headers={"User-Agent": self.config.user_agent, "Accept-Encoding": "gzip, deflate"},
-        )
+
+    @cached_property
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        # Not a client: that would keep cookies, and take a redirect's address apart before it is checked.
+        return httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
     @property
     def offline(self) -> bool:
@@ -138,7 +135,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Close what is open."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _follow(self, target: Target, accept: str, *, robots: bool) -> Fetched:
         received = 0
@@ -202,13 +199,15 @@ class Fetcher:
     async def _request(self, target: Target, ip: Address, accept: str, max_bytes: int) -> Fetched:
         parts = urlsplit(target.url)
         address = f"[{ip}]" if isinstance(ip, IPv6Address) else str(ip)
-        request = self._client.build_request(
+        config = self.config
+        name = {} if target.ip is not None else {"sni_hostname": target.host}
+        request = httpx.Request(
             "GET",
             parts._replace(netloc=f"{address}:{target.port}").geturl(),
-            headers={"Host": target.netloc, "Accept": accept},
-            extensions={} if target.ip is not None else {"sni_hostname": target.host},
+            headers={"Host": target.netloc, "User-Agent": config.user_agent, "Accept": accept, "Accept-Encoding": "gzip, deflate"},
+            extensions={"timeout": httpx.Timeout(config.timeout, connect=min(_CONNECT_SECONDS, config.timeout)).as_dict(), **name},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
         try:
             body, complete, received = await _read(response, target, max_bytes)
         finally:
