@@ -135,7 +135,8 @@ class Fetcher:
 
     async def close(self) -> None:
         """Close what is open."""
-        await self._transport.aclose()
+        if "_transport" in self.__dict__:
+            await self._transport.aclose()
 
     async def _follow(self, target: Target, accept: str, *, robots: bool) -> Fetched:
         received = 0
