@@ -75,7 +75,9 @@ def find(pattern: str, texts: list[str]) -> list[list[tuple[int, int]]]:
     found = []
     for text in texts:
         folded, places = _folded(text)
-        found.append([(places[match.start()], places[match.end() - 1] + 1) for match in search.finditer(folded)])
+        places = [*places, len(text)]
+        # An accent that was left out belongs to the letter before it.
+        found.append([(places[m.start()], max(places[m.end() - 1] + 1, places[m.end()])) for m in search.finditer(folded)])
     return found
 
 

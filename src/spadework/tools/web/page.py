@@ -6,6 +6,7 @@ do: a byte order mark, then the header's charset, then the page's own declaratio
 """
 
 import codecs
+import copy
 import io
 import re
 import time
@@ -30,8 +31,9 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_esc
 """Codecs of Python that no page means."""
 _TEXT = re.compile(r"text/|application/(?:[\w.-]+\+)?(?:json|xml|yaml|x-ndjson|ld\+json)$")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
-_LINK = re.compile(r"\]\((https?://[^\s()]+(?:\([^\s()]*\)[^\s()]*)*)[^)]*\)")
-_SLIDE = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
+_LINK = re.compile(r"\]\((https?://[^\s()\[\]]+(?:\([^\s()\[\]]*\)[^\s()\[\]]*)*)[^)]*\)")
+_ESCAPE, _ANGLES = re.compile(r"\\([\\`*_{}\[\]()<>#+.!|~-])"), re.compile(r"\]\(<([^<>\s]+)>\)")
+_HYPHEN = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 """A word that a PDF breaks at the end of a line."""
 
 
@@ -122,14 +124,17 @@ def read_html(html: str, fetched: Fetched, *, links: bool, max_chars: int) -> Pa
     Raises:
         ToolError: there is no text.
     """
-    import trafilatura  # slow to import
+    import lxml.etree  # slow to import, like what follows
+    import lxml.html
+    import trafilatura
 
-    tree = trafilatura.load_html(html) if html.strip() else None
-    if tree is None:
+    try:
+        tree = lxml.html.document_fromstring(html.encode("utf-8", "replace"), parser=lxml.html.HTMLParser(encoding="utf-8"))
+    except lxml.etree.ParserError:  # nothing but comments
         return _page(fetched, "", "", max_chars)
     title = " ".join("".join(tree.xpath("(//title)[1]//text()") or tree.xpath("(//h1)[1]//text()")).split())
     text = trafilatura.extract(
-        html,
+        copy.deepcopy(tree),
         url=fetched.url,
         output_format="markdown",
         include_comments=False,
@@ -138,11 +143,11 @@ def read_html(html: str, fetched: Fetched, *, links: bool, max_chars: int) -> Pa
         favor_recall=True,
     )
     if not text:
-        if links:
-            for anchor in list(tree.iter("a")):
-                _write_out(anchor, fetched.url)
+        for anchor in list(tree.iter("a")) if links else ():
+            _write_out(anchor, fetched.url)
         text = trafilatura.html2txt(tree)
-    return _page(fetched, title, text, max_chars)
+    # Escapes and angle brackets are for programs that show Markdown; they would stand between the model and a quote.
+    return _page(fetched, title, _ESCAPE.sub(r"\1", _ANGLES.sub(r"](\1)", text)), max_chars)
 
 
 def _write_out(anchor: Any, base: str) -> None:
@@ -183,7 +188,7 @@ def _read_pdf(fetched: Fetched) -> tuple[str, str]:
     except (pypdf.errors.PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError) as error:
         # A damaged file makes the reader stumble anywhere.
         raise ToolError(f"{fetched.url} is not a readable PDF file ({type(error).__name__}).") from None
-    return title, _SLIDE.sub("", "\n\n".join(pages))
+    return title, _HYPHEN.sub("", "\n\n".join(pages))
 
 
 def decode(fetched: Fetched) -> str:
