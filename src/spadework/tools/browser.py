@@ -45,7 +45,7 @@ _FLAGS = (
 _KINDS = frozenset({"document", "script", "stylesheet", "xhr", "fetch"})
 _DROPPED = frozenset({"content-encoding", "content-length", "transfer-encoding", "set-cookie", "connection", "content-disposition"})
 """Headers that no longer hold for a body that was unpacked, or that would start something."""
-_LAUNCH_SECONDS, _CLOSE_SECONDS = 30.0, 5.0
+_LAUNCH_SECONDS, _READ_SECONDS, _CLOSE_SECONDS = 30.0, 3.0, 5.0
 
 
 class BrowserConfig(Config):
@@ -54,7 +54,7 @@ class BrowserConfig(Config):
     executable_path: Path | None = None
     """Of Chromium; looked up on PATH if not given."""
     timeout: float = Field(default=15.0, gt=0)
-    """Seconds until a page must have loaded."""
+    """Seconds that a page may take to load; it is read as it is then."""
     settle: float = Field(default=2.0, ge=0)
     """Most seconds, after it has loaded, until nothing has been fetched for half a second."""
     max_requests: int = Field(default=60, ge=0)
@@ -122,7 +122,7 @@ class Browser:
             fetched: its HTML; it is not fetched again.
 
         Raises:
-            ToolError: the page did not load in time.
+            ToolError: the page could not be read, because its scripts never pause or the browser refuses it.
             TransientError: the browser failed.
         """
         from playwright.async_api import Error
@@ -141,10 +141,12 @@ class Browser:
                 raise TransientError(f"the browser did not start: {_first_line(error)}") from error
             page = _Rendering(self.config, self.fetcher, fetched)
             try:
-                async with asyncio.timeout(self.config.timeout + self.config.settle):
+                async with asyncio.timeout(self.config.timeout + self.config.settle + _READ_SECONDS):
                     return await page.run(context)
             except TimeoutError:
-                raise ToolError(f"{fetched.url} did not finish loading within {self.config.timeout:g} s. Use another source.") from None
+                raise ToolError(
+                    f"{fetched.url} keeps the browser busy for more than {self.config.timeout:g} s. Use another source."
+                ) from None
             except Error as error:
                 if browser.is_connected():
                     raise ToolError(f"{fetched.url} could not be shown: {_first_line(error)}. Use another source.") from None
@@ -194,13 +196,11 @@ class _Rendering:
         await context.route_web_socket("**/*", lambda socket: socket.close())
         page = await context.new_page()
         page.on("popup", lambda popup: asyncio.ensure_future(_bounded(popup.close())))
-        try:
-            await page.goto(self.fetched.url, wait_until="load", timeout=1000 * self.config.timeout)
-        except LateError:
-            raise TimeoutError from None
-        if self.config.settle:
-            # A page that never rests is read as it is then.
-            with suppress(LateError):
+        await page.goto(self.fetched.url, wait_until="commit", timeout=1000 * self.config.timeout)
+        # A page that never finishes or never rests is read as it is then.
+        with suppress(LateError):
+            await page.wait_for_load_state("load", timeout=1000 * self.config.timeout)
+            if self.config.settle:
                 await page.wait_for_load_state("networkidle", timeout=1000 * self.config.settle)
         return Rendered(await page.content(), self.received, tuple(self.refused))
 

@@ -13,10 +13,14 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from spadework.core.errors import ConfigError
+from spadework.core.messages import Turn
 
 __all__ = ["Codec", "Piece"]
 
 Piece: TypeAlias = int | str
+_HIDING = "\ufdd0"
+_PROBE = "\uff1c\u200b\n\x00\U0010fffd\u00ad"
+"""What a vocabulary that can spell everything gives back as it was."""
 
 
 class Codec:
@@ -45,6 +49,10 @@ class Codec:
         marks = [f"<{slash}{tag}>" for tag in tags for slash in ("", "/")]
         self._marks: dict[str, Piece] = {text: self._added.get(text, text) for text in marks}
         self._spelled = _any_of(text for text in marks if text not in self._added)
+        self._tokens = {self._added[text]: text for text in marks if text in self._added}
+        self._imitated = _any_of(self._tokens.values())
+        # NFKC makes `<answer>` of full-width brackets, and a vocabulary that leaves out what it does not know makes it of `<\u200banswer>`.
+        self._faithful = self.decode(self._text_ids(_PROBE)) == _PROBE
 
     def _control(self, text: str) -> int:
         if text not in self._added:
@@ -66,6 +74,10 @@ class Codec:
 
     def foreign(self, text: str) -> str:
         """Text of a user or a page. Tags that the vocabulary has as text are disarmed: `</answer>` becomes `[/answer]`."""
+        if not self._faithful:
+            # As the tokens say it, where only then a tag comes to light.
+            plain = self.decode(self._text_ids(text))
+            text = plain if self._spelled.search(plain) else text
         return self._spelled.sub(lambda match: f"[{match[0][1:-1]}]", text)
 
     def marks(self, text: str) -> list[Piece]:
@@ -104,9 +116,35 @@ class Codec:
             count -= 1
         return token_ids[:count]
 
+    def said(self, token_ids: Sequence[int]) -> str:
+        """The text of a sampled turn, for a parser. Where the vocabulary has a tag as a token, nothing else is that tag.
+
+        A policy that copies a page's `<tool_call>` letter by letter has quoted it and called nothing: a noncharacter inside keeps such a
+        text from being read as the tag. `restored` takes it out again.
+        """
+        text = self.decode(token_ids)
+        if len(self._imitated.findall(text)) == sum(token in self._tokens for token in token_ids):
+            return text
+        said, start = "", 0
+        for end, token in enumerate(token_ids):
+            if token in self._tokens:
+                said += self._imitated.sub(_hidden, self.decode(token_ids[start:end])) + self._tokens[token]
+                start = end + 1
+        return said + self._imitated.sub(_hidden, self.decode(token_ids[start:]))
+
+    @staticmethod
+    def restored(turn: Turn) -> Turn:
+        """A turn that was read from what was `said`, with the policy's own letters."""
+        text = turn.model_dump_json()
+        return Turn.model_validate_json(text.replace(_HIDING, "")) if _HIDING in text else turn
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of tokens, added ones included."""
         return self._full.decode(token_ids, skip_special_tokens=False)
+
+
+def _hidden(tag: re.Match[str]) -> str:
+    return f"<{_HIDING}{tag[0][1:]}"
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

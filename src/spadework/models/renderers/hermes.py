@@ -105,7 +105,25 @@ class HermesRenderer:
     def parse(self, token_ids: Sequence[int]) -> Turn:
         """What a sampled turn says. A call whose JSON cannot be read is a call with an `error`; an unfinished turn has an `error`."""
         body = self._codec.unended(token_ids)
-        text = self._codec.decode(body).strip()
+        return self._codec.restored(self._read(self._codec.said(body).strip(), ended=len(body) < len(token_ids)))
+
+    def write(self, turn: Turn) -> list[int]:
+        """Tokens of a well-formed turn, `<|im_end|>` included.
+
+        Raises:
+            InputError: the turn has neither calls nor an answer, has both, or a tag in a text would end that text early.
+        """
+        return self._codec.encode([*self._turn(turn), self._codec.end])
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The tokens as text, markup included. For reading only: it is never encoded again."""
+        return self._codec.decode(token_ids)
+
+    def thought(self, text: str) -> list[int]:
+        """Tokens of a thought by itself, closed. Tags in it are disarmed, because it may quote a page."""
+        return self._codec.encode(self._thought(self._codec.foreign(text)))
+
+    def _read(self, text: str, *, ended: bool) -> Turn:
         thoughts: list[str] = []
         if text.startswith("<think>"):
             thought, closed, text = text.removeprefix("<think>").partition("</think>")
@@ -123,7 +141,7 @@ class HermesRenderer:
         if answer is None:
             if "<answer>" in said:
                 return Turn(error="answer is not closed")
-            if len(body) == len(token_ids):
+            if not ended:
                 return Turn(error="the turn was cut off before its end")
             thought, answer = "", said
         else:
@@ -131,22 +149,6 @@ class HermesRenderer:
         if not answer:
             return Turn(error="the answer is empty")
         return Turn(thought="\n".join(filter(None, [*thoughts, thought])), answer=answer)
-
-    def write(self, turn: Turn) -> list[int]:
-        """Tokens of a well-formed turn, `<|im_end|>` included.
-
-        Raises:
-            InputError: the turn has neither calls nor an answer, has both, or a tag in a text would end that text early.
-        """
-        return self._codec.encode([*self._turn(turn), self._codec.end])
-
-    def text(self, token_ids: Sequence[int]) -> str:
-        """The tokens as text, markup included. For reading only: it is never encoded again."""
-        return self._codec.decode(token_ids)
-
-    def thought(self, text: str) -> list[int]:
-        """Tokens of a thought by itself, closed. Tags in it are disarmed, because it may quote a page."""
-        return self._codec.encode(self._thought(self._codec.foreign(text)))
 
     def _thought(self, text: str) -> list[Piece]:
         return [self._codec.mark("<think>"), f"\n{text.strip()}\n", self._codec.mark("</think>"), "\n\n"]

@@ -145,7 +145,7 @@ class TagsRenderer:
 
     def parse(self, token_ids: Sequence[int]) -> Turn:
         """What a sampled turn says: thoughts, then one action. A malformed turn has an `error` and no action."""
-        return self._read(self._codec.decode(self._codec.unended(token_ids)))
+        return self._codec.restored(self._read(self._codec.said(self._codec.unended(token_ids))))
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The tokens as text, tags included. For reading only: it is never encoded again."""
@@ -180,7 +180,7 @@ class TagsRenderer:
 
     def _closing(self, turn_ids: Sequence[int]) -> list[Piece]:
         """The closing tag of the block that a turn ended in, if it ended in one."""
-        tags = self._tag.findall(self._codec.decode(turn_ids))
+        tags = self._tag.findall(self._codec.said(turn_ids))
         return [self._codec.mark(f"</{tags[-1][1]}>")] if tags and not tags[-1][0] else []
 
     def _turn(self, turn: Turn) -> list[Piece]:
