@@ -34,12 +34,13 @@ _CHOICES = re.compile(r"\s*\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
 class FunctionTool:
     """A tool made from a function that returns text or an `Observation`; usually written as the decorator `tool`."""
 
-    def __init__(self, function: Callable[..., Any], **facts: Any) -> None:
+    def __init__(self, function: Callable[..., Any], *, settle: Callable[[str], Any] | None = None, **facts: Any) -> None:
         self.function = function
         self.name = function.__name__
         self.schema = function_schema(function)
         hints = typing.get_type_hints(function)
         self._revive = {key: TypeAdapter(hints[key]) for key in self.schema["parameters"]["properties"] if _changes(hints[key])}
+        self.settle = settle
         self.facts = Facts(inline=not inspect.iscoroutinefunction(function), **facts)
 
     async def __call__(self, **arguments: Any) -> Observation:
@@ -59,7 +60,8 @@ def tool(function: Callable[..., Any] | None = None, **facts: Any) -> Any:
 
     Args:
         function: async or plain; every argument is annotated and described under `Args:`.
-        facts: what the gateway should know (`Facts`); `inline` follows from the function.
+        facts: what the gateway should know (`Facts`); `inline` follows from the function. And `settle`, called with the label of a
+            trajectory that has ended, for a tool with state.
 
     Returns:
         A tool that is named after the function.
