@@ -132,7 +132,9 @@ class Model(BaseModel):
     x: int
 
 
-@pytest.mark.parametrize("annotation", [Point, Place, Model, bytes, set[int], tuple[int], tuple[int, ...], list[Place], dict[str, bytes], int | bytes])
+@pytest.mark.parametrize(
+    "annotation", [Point, Place, Model, bytes, set[int], tuple[int], tuple[int, ...], list[Place], dict[str, bytes], int | bytes]
+)
 def test_what_transformers_refuses_is_refused(annotation: Any) -> None:
     function = function_of(annotation)
     with pytest.raises(Exception, match=r"type hint|Tuple"):
@@ -161,7 +163,9 @@ def test_choices_that_are_not_json() -> None:
 
 
 def called(annotation: Any, value: Any) -> tuple[str, str]:
-    observation = asyncio.run(Gateway([FunctionTool(function_of(annotation))]).call(ToolCall(name="ask", arguments={"value": value}), "t/0"))
+    observation = asyncio.run(
+        Gateway([FunctionTool(function_of(annotation))]).call(ToolCall(name="ask", arguments={"value": value}), "t/0")
+    )
     return observation.status, observation.text
 
 

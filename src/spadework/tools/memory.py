@@ -48,7 +48,9 @@ class _Memory:
 
     def keep(self, text: str) -> Observation:
         if len(text) > self.max_chars:
-            raise ToolError(f"The memory would have {len(text)} characters; it holds {self.max_chars}. Write a shorter text that keeps what matters.")
+            raise ToolError(
+                f"The memory would have {len(text)} characters; it holds {self.max_chars}. Write a shorter text that keeps what matters."
+            )
         self.texts[current_label()] = text
         return Observation(text=f"Kept. The memory has {len(text)} of {self.max_chars} characters.", meta={"memory": text})
 

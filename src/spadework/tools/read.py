@@ -15,7 +15,7 @@ from spadework.corpus.document import Corpus, Document
 from spadework.corpus.store import content_hash
 from spadework.tools.tool import Facts, Observation, Tool, ToolContext, ToolPart, register
 
-__all__ = ["ReadConfig", "ReadTool"]
+__all__ = ["ReadConfig", "ReadTool", "parts"]
 
 
 @register("read")
@@ -53,12 +53,12 @@ class ReadTool:
             ToolError: there is no such page, or it has no such part.
         """
         document, number = self._find(title.strip())
-        parts = _parts(document.text, self.config.max_chars)
-        if not 1 <= number <= len(parts):
-            raise ToolError(f"'{document.title}' has {len(parts)} part{'s' if len(parts) > 1 else ''}; there is no part {number}.")
-        text = parts[number - 1]
-        if number < len(parts):
-            text += f"\n[part {number} of {len(parts)}; read '{document.title}#{number + 1}' to go on]"
+        texts = parts(document.text, self.config.max_chars)
+        if not 1 <= number <= len(texts):
+            raise ToolError(f"'{document.title}' has {len(texts)} part{'s' if len(texts) > 1 else ''}; there is no part {number}.")
+        text = texts[number - 1]
+        if number < len(texts):
+            text += f"\n[part {number} of {len(texts)}; read '{document.title}#{number + 1}' to go on]"
         return Observation(text=text, tool=self.name, documents=(document.id,))
 
     def _find(self, title: str) -> tuple[Document, int]:
@@ -71,13 +71,19 @@ class ReadTool:
         raise ToolError(f"There is no page '{title}'. Read pages by the titles that search shows.")
 
 
-def _parts(text: str, max_chars: int) -> list[str]:
-    """Cut at the last line end in the second half of a part, else at a space, else anywhere."""
-    parts = []
+def parts(text: str, max_chars: int, *, marks: Sequence[str] = ("\n", " ")) -> list[str]:
+    """Cut a text into parts.
+
+    Args:
+        text: is stripped.
+        max_chars: most characters of a part.
+        marks: where to cut, best first: at the last such place in the second half of a part, and anywhere if there is none.
+    """
+    found = []
     rest = text.strip()
     while len(rest) > max_chars:
         half = max_chars // 2
-        cut = next((cut for mark in "\n " if (cut := rest.rfind(mark, half, max_chars + 1)) >= 0), max_chars)
-        parts.append(rest[:cut].rstrip())
+        cut = next((cut for mark in marks if (cut := rest.rfind(mark, half, max_chars + 1)) >= 0), max_chars)
+        found.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
-    return [*parts, rest]
+    return [*found, rest]

@@ -57,7 +57,9 @@ def mismatch(value: Any, schema: dict[str, Any], path: str = "") -> str | None:
 def _tuple_mismatch(value: Sequence[Any], items: list[dict[str, Any]], name: str, path: str) -> str | None:
     if len(value) != len(items):
         return f"{name} must have {len(items)} items, not {len(value)}."
-    return next(filter(None, (mismatch(item, schema, f"{path}[{i}]") for i, (item, schema) in enumerate(zip(value, items, strict=True)))), None)
+    return next(
+        filter(None, (mismatch(item, schema, f"{path}[{i}]") for i, (item, schema) in enumerate(zip(value, items, strict=True)))), None
+    )
 
 
 def _object_mismatch(value: dict[str, Any], schema: dict[str, Any], path: str) -> str | None:
