@@ -6,7 +6,7 @@ import pytest
 from tests.rewards.episodes import TASK, Step, bad, both, episode, search, searched, think, value, with_meta
 
 from spadework.core.errors import ConfigError, InputError
-from spadework.rewards.citations import cited
+from spadework.rewards.citations import cited, noted
 from spadework.rewards.reward import rewards
 from spadework.rewards.sets import gold_items, items
 from spadework.rewards.similarity import cosine, tfidf, word_counts
@@ -71,6 +71,15 @@ def test_answer_without_evidence() -> None:
     assert value("answer-without-evidence", episode(one)) == 0
     with pytest.raises(InputError, match="'answer-without-evidence' reward cannot take effect"):
         value("answer-without-evidence", episode(one), TASK.model_copy(update={"evidence": ()}))
+
+
+def test_citations_of_what_was_noted() -> None:
+    trajectory = episode(search("a", "", ("d1", "d2")), answer="Velor Tash [d1, d2]")
+    assert value("citation-precision", trajectory, against="noted") == 0
+    trajectory.nodes[2].meta["calls"][0]["meta"] = {"note": {"quote": "q", "document": "d1", "claim": ""}}
+    # One of two cited documents has a quote.
+    assert value("citation-precision", trajectory, against="noted") == 0.5
+    assert noted(trajectory) == [{"quote": "q", "document": "d1", "claim": ""}]
 
 
 def test_cited() -> None:

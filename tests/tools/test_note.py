@@ -86,7 +86,7 @@ def test_without_a_corpus_the_results_say_which_documents() -> None:
 
 def test_quotation_marks_and_hyphens_of_any_shape() -> None:
     shown = Observation("She said \u201cthe mayor\u2019s house\u201d.", documents=("d1",))
-    (seen,) = said(gateway_with(), [note("\"the mayor's house\"")], [shown])
+    (seen,) = said(gateway_with(), [note('"the mayor\'s house"')], [shown])
     assert seen.meta["note"]["quote"] == "\u201cthe mayor\u2019s house\u201d"
 
 

@@ -24,7 +24,8 @@ def cited(answer: str | None) -> set[str]:
 
 
 def noted(trajectory: Trajectory) -> list[dict[str, str]]:
-    """The evidence that the agent noted (`tools/note.py`), in order: `quote`, as it was shown, its `document`, and the `claim` it is for."""
+    """The evidence that the agent noted (`tools/note.py`), in order: `quote`, as it was shown, its `document`, and the `claim` it is
+    for."""
     calls = [call for node in trajectory.nodes for call in node.meta.get("calls", ())]
     return [call["meta"]["note"] for call in calls if "note" in call.get("meta", {})]
 
@@ -34,7 +35,8 @@ class CitationPrecision(RewardTerm):
     """Share of the cited documents that are right; 0 without a citation, so that leaving them out does not pay."""
 
     against: Literal["evidence", "shown", "noted"] = "evidence"
-    """`evidence`: a right one is evidence of the task and was shown. `shown`: it was shown. `noted`: a quote of it that was shown was noted."""
+    """`evidence`: a right one is evidence of the task and was shown. `shown`: it was shown. `noted`: a quote of it that was shown was
+    noted."""
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between 0 and 1.

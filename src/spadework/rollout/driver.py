@@ -3,16 +3,17 @@
 An attempt starts at the prompt, or goes on from any trajectory that runs: a fork, one that an earlier call left after some turns, one read
 back from disk. Budgets count the whole path.
 
-Nodes are appended as they happen: the prompt, each sampled turn, each set of tool results; tokens come from the engine and the renderer
-and are never rendered again. Results that the model can no longer be shown, because the path would outgrow `max_tokens`, are not
-recorded either, so a path never exceeds it. Infrastructure failures end the trajectory as `broken` and never raise; anything else that
-raises is a bug.
+Nodes are appended as they happen: the prompt, each sampled turn, each set of tool results; tokens come from the engine and the renderer and
+are never rendered again. Results that the model can no longer be shown, because the path would outgrow `max_tokens`, are not recorded
+either, so a path never exceeds it. Infrastructure failures end the trajectory as `broken` and never raise; anything else that raises is a
+bug. The policy sees the text of a result; pictures that came with it are kept beside the trajectories (`trajectories/images.py`).
 
 Not done here: when to branch (`strategies/`); delegations and edited contexts, which need further moves, not another driver.
 """
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -27,6 +28,7 @@ from spadework.models.renderers.renderer import Renderer
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.tool import Observation
+from spadework.trajectories.images import keep_image
 from spadework.trajectories.tree import Kind, Node, Status, Trajectory
 
 __all__ = ["Limits", "run_trajectory"]
@@ -125,8 +127,10 @@ class _Episode:
         self.trajectory.status, self.trajectory.error, self.trajectory.answer = status, error, answer
 
     def past_calls(self) -> tuple[list[ToolCall], list[tuple[Observation, ...]]]:
-        """The calls on the path so far, what the agent, a function of the path, wanted after each turn that has its results; and per call
-        what had been shown before it."""
+        """The calls on the path so far, and per call what had been shown before it.
+
+        They are what the agent, a function of the path, wanted after each turn that has its results.
+        """
         calls: list[ToolCall] = []
         shown: list[tuple[Observation, ...]] = []
         for number, node in enumerate(self.path):
@@ -198,7 +202,7 @@ class _Episode:
         token_ids = self.renderer.extend(self.path[-1].token_ids, messages)
         if len(self.token_ids) + len(token_ids) >= self.limits.max_tokens:
             return self.end(Status.TRUNCATED, f"max_tokens: {len(token_ids)} tokens of results do not fit into {self.limits.max_tokens}")
-        records = [_record(seen) for seen in observations]
+        records = [_record(seen, self.gateway.images) for seen in observations]
         documents = list(dict.fromkeys(document for seen in observations for document in seen.documents))
         self._add("observation", token_ids, messages, {"calls": records, "documents": documents, "ledger": spent})
         self.shown += _shown(self.path[-1])
@@ -243,9 +247,10 @@ def _shown(node: Node) -> tuple[Observation, ...]:
     )
 
 
-def _record(seen: Observation) -> dict[str, Any]:
+def _record(seen: Observation, folder: Path | None) -> dict[str, Any]:
     """What a node keeps of a call beside its text; facts that are rare stand there only where they hold."""
-    rare = {"truncated": seen.truncated, "meta": seen.meta}
+    images = [keep_image(image.data, image.mime, folder) if image.data else {"mime": image.mime, "url": image.url} for image in seen.images]
+    rare = {"truncated": seen.truncated, "meta": seen.meta, "images": images}
     return {"tool": seen.tool, "status": seen.status, "seconds": seen.seconds, "documents": list(seen.documents)} | {
         name: value for name, value in rare.items() if value
     }

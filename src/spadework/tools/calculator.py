@@ -59,8 +59,8 @@ class CalculatorConfig(ToolPart):
             """Calculate an arithmetic expression exactly.
 
             Args:
-                expression: For example `(1200 - 950) / 950 * 100`. Operators: + - * / // % **. Functions: abs, min, max, floor, ceil, round,
-                    sqrt, exp, log, log2, log10, sin, cos, tan, asin, acos, atan. Constants: pi, e. No thousands separators.
+                expression: For example `(1200 - 950) / 950 * 100`. Operators: + - * / // % **. Functions: abs, min, max, floor, ceil,
+                    round, sqrt, exp, log, log2, log10, sin, cos, tan, asin, acos, atan. Constants: pi, e. No thousands separators.
             """
             return calculate(expression)
 

@@ -2,8 +2,8 @@
 
 Every part of a path is opened relative to the folder before it (`openat` with `O_NOFOLLOW`), so a link that is put there between a check
 and the opening is refused by the kernel, as one that stood there before. A path is taken as it is written: nothing is decoded, expanded, or
-normalised, so `%2e%2e`, `~` and look-alikes of dots are names like any other, and such files do not exist. Absolute paths, `..`, hidden names,
-and everything that is not a regular file (devices, pipes, sockets) are refused; so is a file above a size, before it is read.
+normalised, so `%2e%2e`, `~` and look-alikes of dots are names like any other, and such files do not exist. Absolute paths, `..`, hidden
+names, and everything that is not a regular file (devices, pipes, sockets) are refused; so is a file above a size, before it is read.
 
 What it does not do: a hard link is the file itself, and a file system mounted inside the folder belongs to it. Whoever may write into the
 folder from outside can put such things there.

@@ -1,8 +1,8 @@
 """Files: the documents that a user has put into a folder, listed, searched, and read in parts.
 
 Markdown, HTML, PDF and text are read as a corpus is (`corpus/ingest.py`); any other file is shown if it is UTF-8 text. Nothing outside of
-the folder can be reached (`tools/confined.py`). A path with a part, `notes.md#2`, stands in one argument, as in `tools/read.py`. What is shown
-of a file counts as its document, by its path, so it can be noted and cited like a page.
+the folder can be reached (`tools/confined.py`). A path with a part, `notes.md#2`, stands in one argument, as in `tools/read.py`. What is
+shown of a file counts as its document, by its path, so it can be noted and cited like a page.
 
 Search is BM25 over all files that can be read, indexed at the first search and again when files have changed. Reading and
 indexing happen in a thread, under the gateway's deadline. Not done here: writing, OCR, archives, spreadsheets.

@@ -1,10 +1,10 @@
 """A typed function with a Google docstring is a tool.
 
-The signature gives the argument types and the docstring the descriptions, so the schema that the model sees can not drift from the
-code. Types are those that `transformers.utils.get_json_schema` takes, and schemas are the same but for six things: a nullable argument has the
-type `[T, "null"]`, because `nullable` is no JSON Schema; defaults are stated; `required` always stands there; other arguments are
-refused; the result, which no model writes, is left out; and a description is one line. What a model sends reaches the function in the type that
-it declares: an Enum member, a tuple. Anything that JSON cannot carry is refused when the tool is made (dataclasses, TypedDict and pydantic
+The signature gives the argument types and the docstring the descriptions, so the schema that the model sees can not drift from the code.
+Types are those that `transformers.utils.get_json_schema` takes, and schemas are the same but for six things: a nullable argument has the
+type `[T, "null"]`, because `nullable` is no JSON Schema; defaults are stated; `required` always stands there; other arguments are refused;
+the result, which no model writes, is left out; and a description is one line. What a model sends reaches the function in the type that it
+declares: an Enum member, a tuple. Anything that JSON cannot carry is refused when the tool is made (dataclasses, TypedDict and pydantic
 models too, as in transformers: write the arguments out).
 
 A plain function runs inside the event loop, so it must be quick; write `async def` for anything that waits.

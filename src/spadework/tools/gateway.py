@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from spadework.core.errors import BrokenError, InputError, ToolError
@@ -55,6 +56,7 @@ class Gateway:
         recorder: Recorder | None = None,
         faults: Faults | None = None,
         spending: Spending | None = None,
+        images: Path | None = None,
         seed: int = 0,
     ) -> None:
         """Open the door.
@@ -65,6 +67,7 @@ class Gateway:
             recorder: answers calls from a tape, and records; None for no tape.
             faults: None for none.
             spending: the run's account; by default one in memory with the budget of `config`.
+            images: folder for pictures that tools return (`trajectories/images.py`); whoever records an observation puts them there.
             seed: of trajectories that are not given one by `open`.
 
         Raises:
@@ -74,7 +77,7 @@ class Gateway:
         self.tools = {tool.name: tool for tool in tools}
         if len(self.tools) < len(tools):
             raise InputError(f"two tools have the same name: {', '.join(sorted(tool.name for tool in tools))}")
-        self.recorder, self.seed = recorder, seed
+        self.recorder, self.images, self.seed = recorder, images, seed
         self.spending = spending or Spending(self.config.run_budget)
         self._hosts = Hosts(self.config.per_host)
         self._lanes = {name: Lane(tool, self.config.limits(name), self._hosts, self.spending, faults) for name, tool in self.tools.items()}

@@ -4,9 +4,9 @@
 refused with the sizes, so that the agent condenses instead of losing something.
 
 With `clean` there is `clean_memory` alone, as in SFR-DeepResearch (arXiv 2509.06283): there the memory is the packed history of the
-trajectory, and what the agent passes takes its place. The tool records the text (`meta["memory"]`) and bounds it. Starting a new context from
-it, and refusing other tools once the context is too long, is a move of the agent and not done here: a call has no say over
-the path that it stands on.
+trajectory, and what the agent passes takes its place. The tool records the text (`meta["memory"]`) and bounds it. Starting a new context
+from it, and refusing other tools once the context is too long, is a move of the agent and not done here: a call has no say over the path
+that it stands on.
 
 The state is rebuilt from the calls (`Gateway.restore`): forks and resumed trajectories replay them, which costs nothing.
 """

@@ -1,9 +1,9 @@
 """Note: the agent marks the passages that it will cite, and only what it has been shown can be marked.
 
-`note(quote, document, claim)` looks for the quote in everything that stands on the trajectory's path and came from a document: word for word,
-but for case, white space and the shape of quotation marks. The passage as it was shown, its document and the claim are kept under
-`meta["note"]` of the call in the trajectory, where rewards (`rewards/citations.py`) and reports find them. `read_notes` shows all notes again,
-for example before the answer or in a new context.
+`note(quote, document, claim)` looks for the quote in everything that stands on the trajectory's path and came from a document: word for
+word, but for case, white space and the shape of quotation marks. The passage as it was shown, its document and the claim are kept under
+`meta["note"]` of the call in the trajectory, where rewards (`rewards/citations.py`) and reports find them. `read_notes` shows all notes
+again, for example before the answer or in a new context.
 
 The text is that of the path, so what the same turn asks for beside the note does not count yet, and a quote from an answer of the tool
 itself, a calculation or a memory is no evidence. Not done here: whether the passage supports the claim.

@@ -1,8 +1,8 @@
 """Checks the arguments of a call against a tool's schema and explains a mismatch to the model.
 
 The subset of JSON Schema that tool schemas use: type (or a list of types), anyOf, required, properties, additionalProperties (false or a
-schema), items, prefixItems, enum, minimum and maximum. Other keywords are left to the tool. The explanation says what would be right, because the model reads it and
-tries again.
+schema), items, prefixItems, enum, minimum and maximum. Other keywords are left to the tool. The explanation says what would be right,
+because the model reads it and tries again.
 """
 
 from collections.abc import Sequence

@@ -116,7 +116,8 @@ class Facts:
     """Name of the state per trajectory that a call reads or changes, empty for none: a result then depends on the trajectory's earlier
     calls. Tools that share a state (write and read of one memory) give the same name. The tool keeps it under `current_label()`."""
     shown: bool = False
-    """Whether a result depends on what the trajectory has been shown so far, which the tool reads with `current_shown()`. Only with a state."""
+    """Whether a result depends on what the trajectory has been shown so far, which the tool reads with `current_shown()`. Only with a
+    state."""
     retry: bool = True
     """Whether a call that failed may be sent again; False where a second delivery would do something twice."""
     price: float = 0.0
