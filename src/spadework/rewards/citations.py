@@ -24,8 +24,7 @@ def cited(answer: str | None) -> set[str]:
 
 
 def noted(trajectory: Trajectory) -> list[dict[str, str]]:
-    """The evidence that the agent noted (`tools/note.py`), in order: `quote`, as it was shown, its `document`, and the `claim` it is
-    for."""
+    """What the agent noted as evidence (`tools/note.py`), in order: `quote`, as it was shown, `document`, and `claim`."""
     calls = [call for node in trajectory.nodes for call in node.meta.get("calls", ())]
     return [call["meta"]["note"] for call in calls if "note" in call.get("meta", {})]
 
