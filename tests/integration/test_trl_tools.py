@@ -27,7 +27,14 @@ def test_grpo_trainer_rolls_out_with_our_tools(tmp_path: Path) -> None:
         pytest.skip("this version of TRL keeps its chat templates elsewhere")
     tokenizer = train_tokenizer(["What is 2 + 3? <tool_call>{}</tool_call>"] * 2, vocab_size=500)
     tokenizer.chat_template = template.read_text()
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 16}
+    size = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+    }
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), max_position_embeddings=8192, **size, **ends))
     gateway = Gateway([*CalculatorConfig().build(ToolContext()), *MemoryConfig().build(ToolContext())])

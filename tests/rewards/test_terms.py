@@ -82,6 +82,16 @@ def test_citations_of_what_was_noted() -> None:
     assert noted(trajectory) == [{"quote": "q", "document": "d1", "claim": ""}]
 
 
+def test_the_last_reward_of_an_environment() -> None:
+    trajectory = episode(search("a"), search("b"), search("c"), answer="x")
+    assert value("environment", trajectory) == 0
+    assert value("environment", trajectory, without=-1) == -1
+    for node, reward in zip((2, 4), (0.25, 0.5), strict=True):
+        trajectory.nodes[node].meta["calls"][0]["meta"] = {"reward": reward}
+    # The third call failed, so the word after the second one stands.
+    assert value("environment", trajectory) == 0.5
+
+
 def test_cited() -> None:
     assert cited('Velor Tash [d1, d2; d3] and <cite id="d4,d5">so on</cite> [d1]') == {"d1", "d2", "d3", "d4", "d5"}
     assert cited("nothing") == cited(None) == set()

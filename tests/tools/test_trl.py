@@ -274,7 +274,10 @@ def test_a_broken_rollout_says_so() -> None:
 )
 def test_names_that_trl_cannot_use_are_refused(name: str, key: str, why: str) -> None:
     ask = FunctionTool(double)
-    ask.name, ask.schema = name, {"name": name, "description": "Ask.", "parameters": {"type": "object", "properties": {key: {"type": "string"}}}}
+    ask.name, ask.schema = (
+        name,
+        {"name": name, "description": "Ask.", "parameters": {"type": "object", "properties": {key: {"type": "string"}}}},
+    )
     with pytest.raises(InputError, match=why):
         trl_environment(Gateway([ask]))
 

@@ -38,7 +38,11 @@ async def search(query: str) -> Observation:
 
 
 def served() -> Gateway:
-    parts = [*CalculatorConfig().build(ToolContext()), *MemoryConfig(max_chars=100).build(ToolContext()), *NoteConfig().build(ToolContext())]
+    parts = [
+        *CalculatorConfig().build(ToolContext()),
+        *MemoryConfig(max_chars=100).build(ToolContext()),
+        *NoteConfig().build(ToolContext()),
+    ]
     return Gateway([search, *parts])
 
 
@@ -73,7 +77,7 @@ def test_a_batch(server: str) -> None:
         extra_fields=[{}] * 6,
     )
     missing = "There is no call in this. Write <search>...</search> or <calculator>...</calculator> or <memory_write>...</memory_write>"
-    broken = {"obs": "", "broken": "trajectory e: search({\"query\": \"dead\"}): no search engine"}
+    broken = {"obs": "", "broken": 'trajectory e: search({"query": "dead"}): no search engine'}
     assert answer["observations"][:2] == ["about mayor", "0.25"]
     assert answer["observations"][2].startswith(missing)
     assert answer["observations"][3:5] == ["Division by zero.", broken]
@@ -112,7 +116,18 @@ def test_the_last_call_counts(action: str, name: str, arguments: dict[str, str])
     assert read_action(action, served()) == ToolCall(name=name, arguments=arguments)
 
 
-@pytest.mark.parametrize("action", ["", "<search>x", "</search>x<search>", "<read_notes></read_notes>", "<tool_call>{</tool_call>", "<tool_call>[]</tool_call>", '<tool_call>{"name": 1}</tool_call>'])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "",
+        "<search>x",
+        "</search>x<search>",
+        "<read_notes></read_notes>",
+        "<tool_call>{</tool_call>",
+        "<tool_call>[]</tool_call>",
+        '<tool_call>{"name": 1}</tool_call>',
+    ],
+)
 def test_what_is_no_call(action: str) -> None:
     assert read_action(action, served()).error
 
@@ -160,7 +175,10 @@ def test_many_trajectories_at_once(server: str) -> None:
 ACTIONS = {
     "look_up": {"description": "Look something up.", "argument": "query", "template": "<search>{}</search>"},
     "remember": {"description": "Remember.", "argument": "text", "template": "<memory_write>{}</memory_write>"},
-    "recall": {"description": "Recall.", "template": '{} <tool_call>{"name": "memory_read"}</tool_call>'.replace("{} ", "<think>{}</think>", 1)},
+    "recall": {
+        "description": "Recall.",
+        "template": '{} <tool_call>{"name": "memory_read"}</tool_call>'.replace("{} ", "<think>{}</think>", 1),
+    },
 }
 
 
@@ -189,7 +207,12 @@ def said(gateway: Gateway, *calls: tuple[str, str, str], settle: str | None = No
 
 def test_a_server_mounted_as_tools(server: str) -> None:
     seen = said(client(server), ("t/0", "look_up", "mayor"), ("t/0", "remember", "one"), ("t/0", "recall", ""), ("t/1", "recall", ""))
-    assert [observation.text for observation in seen] == ["about mayor", "Kept. The memory has 3 of 100 characters.", "one", "The memory is empty."]
+    assert [observation.text for observation in seen] == [
+        "about mayor",
+        "Kept. The memory has 3 of 100 characters.",
+        "one",
+        "The memory is empty.",
+    ]
     assert seen[0].usage.bytes > 0
 
 
@@ -290,5 +313,5 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_options() -> None:
     for template in ("<search></search>", "{} {}"):
-        with pytest.raises(ConfigError, match="write {} once"):
+        with pytest.raises(ConfigError, match=r"write \{\} once"):
             VerlToolConfig.parse({"url": "http://a", "actions": {"x": {"description": "d", "template": template}}}, source="tools")

@@ -1,8 +1,8 @@
 """Tool functions and environment classes that are written for TRL, as our tools.
 
-TRL (1.16, `trl/trainer/grpo_trainer.py`) takes as tools functions with type hints and Google docstrings, and as `environment_factory` anything
-that makes objects whose public methods are such functions and that have `reset`, called with the columns of the task's row before a
-rollout. What a tool returns becomes text by `str`, or is a list of content blocks; what it raises is shown to the model.
+TRL (1.16, `trl/trainer/grpo_trainer.py`) takes as tools functions with type hints and Google docstrings, and as `environment_factory`
+anything that makes objects whose public methods are such functions and that have `reset`, called with the columns of the task's row before
+a rollout. What a tool returns becomes text by `str`, or is a list of content blocks; what it raises is shown to the model.
 
 Here an environment is made per trajectory at its first call and dropped when the trajectory ends; forks and resumed paths make theirs by
 replaying the calls. What differs from TRL: the row is what `rows` gives for the task; the text that `reset` returns stands before the first

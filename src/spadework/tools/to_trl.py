@@ -3,19 +3,19 @@
     GRPOTrainer(..., environment_factory=trl_environment(gateway))       tools with and without state, one account per rollout
     GRPOTrainer(..., tools=trl_functions(gateway))                       tools without state
 
-TRL makes a tool's schema from a function's signature and docstring, so both are written from ours: `transformers.utils.get_json_schema` gives
-the same types and descriptions (bounds, and the fields of nested objects, are lost on the way). Every call passes the gateway, with its
-limits, tape, faults and budgets.
+TRL makes a tool's schema from a function's signature and docstring, so both are written from ours: `transformers.utils.get_json_schema`
+gives the same types and descriptions (bounds, and the fields of nested objects, are lost on the way). Every call passes the gateway, with
+its limits, tape, faults and budgets.
 
-TRL counts a call as failed if it raises, so an observation of status `error` is raised and shown as TRL shows errors. TRL knows no
-broken trajectory either: what the infrastructure did wrong would be shown as one more error and cost the policy its reward. So `broken` of the
-environment says it, and a reward function that returns None for such an environment keeps the rollout out of its reward. Pictures are
-left out. Nothing of TRL is imported; the other direction is `from_trl.py`.
+TRL counts a call as failed if it raises, so an observation of status `error` is raised and shown as TRL shows errors. TRL knows no broken
+trajectory either: what the infrastructure did wrong would be shown as one more error and cost the policy its reward. So `broken` of the
+environment says it, and a reward function that returns None for such an environment keeps the rollout out of its reward. Pictures are left
+out. Nothing of TRL is imported; the other direction is `from_trl.py`.
 """
 
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, Union
 
 from spadework.core.errors import BrokenError, InputError, ToolError
@@ -25,7 +25,15 @@ from spadework.tools.tool import Observation, Tool, facts_of
 
 __all__ = ["trl_environment", "trl_functions"]
 
-_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None), "array": list, "object": dict}
+_TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "null": type(None),
+    "array": list,
+    "object": dict,
+}
 
 
 def trl_functions(gateway: Gateway, label: str = "trl/0") -> list[Callable[..., Any]]:
@@ -53,8 +61,8 @@ def trl_functions(gateway: Gateway, label: str = "trl/0") -> list[Callable[..., 
 def trl_environment(gateway: Gateway) -> Callable[[], Any]:
     """A class for `GRPOTrainer(environment_factory=...)` whose methods are the tools of a gateway.
 
-    Its objects have `label` (the rollout at the gateway), `broken` (what the infrastructure did wrong, else None), `shown` (the observations
-    so far) and `ledger` (what the last rollout spent, once it is reset); TRL hands them to reward functions as `environments`.
+    Its objects have `label` (the rollout at the gateway), `broken` (what the infrastructure did wrong, else None), `shown` (the
+    observations so far) and `ledger` (what the last rollout spent, once it is reset); TRL hands them to reward functions as `environments`.
 
     Raises:
         InputError: a tool has an argument or a name that Python or TRL cannot use.

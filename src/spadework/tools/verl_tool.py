@@ -5,11 +5,11 @@ verl-tool (arXiv 2509.01055; `verl_tool/servers/tool_server.py`) puts tools behi
     POST /get_observation {trajectory_ids[], actions[], finish[], is_last_step[], extra_fields[]} -> {observations[], dones[], valids[]}
 
 An action is the text that the policy wrote; the server finds the tool that can parse it, and keeps an environment per trajectory until
-`finish`. An observation is text, or `{obs, reward, image, invalid_reason, ...}`. Here each tool writes its action by a template; `valids` false is the
-policy's mistake; a reward, and that the environment is done, are noted under `meta`.
+`finish`. An observation is text, or `{obs, reward, image, invalid_reason, ...}`. Here each tool writes its action by a template; `valids`
+false is the policy's mistake; a reward, and that the environment is done, are noted under `meta`.
 
-A server of verl-tool answers with an observation, `done` and an `error` even where it failed itself; such an answer breaks the trajectory here
-instead of becoming a bad one. Our own server (`verl_tool_server.py`) says `broken`. A stateful call is not sent twice.
+A server of verl-tool answers with an observation, `done` and an `error` even where it failed itself; such an answer breaks the trajectory
+here instead of becoming a bad one. Our own server (`verl_tool_server.py`) says `broken`. A stateful call is not sent twice.
 """
 
 import asyncio

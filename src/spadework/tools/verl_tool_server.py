@@ -19,7 +19,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from spadework.core.errors import BrokenError, InputError, SpadeworkError
 from spadework.core.messages import ToolCall
@@ -87,7 +87,9 @@ class VerlToolServer:
         try:
             self._server = _Listener((self.host, self.port), type("Handler", (_Handler,), {"served": self}))
         except OSError as error:
-            raise InputError(f"cannot listen on {self.host}:{self.port}: {error.strerror}; choose another port or 0 for a free one") from None
+            raise InputError(
+                f"cannot listen on {self.host}:{self.port}: {error.strerror}; choose another port or 0 for a free one"
+            ) from None
         # All calls run in one event loop, to which the gateway's queues belong; the threads of the HTTP server only wait for it.
         self._threads = [
             threading.Thread(target=self._loop.run_forever, daemon=True),
