@@ -20,5 +20,6 @@ class EnvironmentReward(RewardTerm):
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Any number; the environment's scale."""
-        given = [call["meta"]["reward"] for node in trajectory.nodes for call in node.meta.get("calls", ()) if "reward" in call.get("meta", {})]
+        calls = [call.get("meta", {}) for node in trajectory.nodes for call in node.meta.get("calls", ())]
+        given = [meta["reward"] for meta in calls if "reward" in meta]
         return float(given[-1]) if given else self.without

@@ -86,7 +86,7 @@ class _Memory:
 
         @tool(**facts)
         def clean_memory(content: str) -> Observation:
-            """Replace everything that you have seen and done so far by your own summary of it.
+            """Replace your memory by your own summary of everything that you have seen and done so far.
 
             Args:
                 content: All that is to be remembered: findings with their sources, and what is still open.
