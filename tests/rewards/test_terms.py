@@ -6,7 +6,7 @@ import pytest
 from tests.rewards.episodes import TASK, Step, bad, both, episode, search, searched, think, value, with_meta
 
 from spadework.core.errors import ConfigError, InputError
-from spadework.rewards.citations import cited
+from spadework.rewards.citations import cited, noted
 from spadework.rewards.reward import rewards
 from spadework.rewards.sets import gold_items, items
 from spadework.rewards.similarity import cosine, tfidf, word_counts
@@ -71,6 +71,25 @@ def test_answer_without_evidence() -> None:
     assert value("answer-without-evidence", episode(one)) == 0
     with pytest.raises(InputError, match="'answer-without-evidence' reward cannot take effect"):
         value("answer-without-evidence", episode(one), TASK.model_copy(update={"evidence": ()}))
+
+
+def test_citations_of_what_was_noted() -> None:
+    trajectory = episode(search("a", "", ("d1", "d2")), answer="Velor Tash [d1, d2]")
+    assert value("citation-precision", trajectory, against="noted") == 0
+    trajectory.nodes[2].meta["calls"][0]["meta"] = {"note": {"quote": "q", "document": "d1", "claim": ""}}
+    # One of two cited documents has a quote.
+    assert value("citation-precision", trajectory, against="noted") == 0.5
+    assert noted(trajectory) == [{"quote": "q", "document": "d1", "claim": ""}]
+
+
+def test_the_last_reward_of_an_environment() -> None:
+    trajectory = episode(search("a"), search("b"), search("c"), answer="x")
+    assert value("environment", trajectory) == 0
+    assert value("environment", trajectory, without=-1) == -1
+    for node, reward in zip((2, 4), (0.25, 0.5), strict=True):
+        trajectory.nodes[node].meta["calls"][0]["meta"] = {"reward": reward}
+    # The third call failed, so the word after the second one stands.
+    assert value("environment", trajectory) == 0.5
 
 
 def test_cited() -> None:

@@ -1,7 +1,9 @@
 """The driver carries out moves, keeps to its budgets, and turns infrastructure failures into a status."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,15 @@ from spadework.core.seeds import derive_seed
 from spadework.engines.engine import Completion, Request, SamplingParams, Weights
 from spadework.engines.scripted import ScriptedEngine
 from spadework.models.renderers.tags import DEFAULT_TOOLS, TagsRenderer
+from spadework.models.tokenizer import train_tokenizer
+from spadework.rewards.citations import noted
 from spadework.rollout.driver import Limits, run_trajectory
 from spadework.tasks.task import Task
 from spadework.tools.function import FunctionTool, tool
 from spadework.tools.gateway import Gateway
-from spadework.tools.tool import Observation, current_label
+from spadework.tools.note import NoteConfig
+from spadework.tools.tool import Image, Observation, ToolContext, current_label
+from spadework.trajectories.images import image_bytes
 from spadework.trajectories.tree import Node, Status, Trajectory
 
 TASK = Task(id="t", question="Who is the mayor of Ondal Brin?", answers=("Velor Tash",))
@@ -75,6 +81,7 @@ def run(renderer: TagsRenderer) -> Callable[..., Trajectory]:
         **options: object,
     ) -> Trajectory:
         requests = options.pop("requests", None)
+        images, chosen = options.pop("images", None), options.pop("renderer", renderer)
         going_on = {name: options.pop(name) for name in ("start", "turns") if name in options}
         params = SamplingParams(max_tokens=options.pop("per_turn", 100), stop=("STOP",))  # type: ignore[arg-type]
         return asyncio.run(
@@ -82,9 +89,9 @@ def run(renderer: TagsRenderer) -> Callable[..., Trajectory]:
                 TASK,
                 sample=3,
                 agent=planner or Planner(),
-                engine=engine or scripted(renderer, turns, requests),  # type: ignore[arg-type]
-                renderer=renderer,
-                gateway=Gateway(tools),
+                engine=engine or scripted(chosen, turns, requests),  # type: ignore[arg-type]
+                renderer=chosen,  # type: ignore[arg-type]
+                gateway=Gateway(tools, images=images),  # type: ignore[arg-type]
                 params=params,
                 limits=Limits(**options),  # type: ignore[arg-type]
                 seed=7,
@@ -187,6 +194,56 @@ def test_the_state_of_tools_goes_on_with_the_path(run: Callable[..., Trajectory]
         fork = whole.fork(cut, sample=10 + cut)
         run(turns[fork.num_turns :], start=fork, tools=[search])
         assert [node.token_ids for node in fork.nodes] == [node.token_ids for node in whole.nodes]
+
+
+def test_a_note_is_made_of_what_the_path_shows(run: Callable[..., Trajectory]) -> None:
+    """A note before the passage was shown is refused; forks at every node keep and refuse the same notes."""
+    note = NoteConfig().build(ToolContext())[0]
+    tagged = TagsRenderer(train_tokenizer([TASK.question] * 2, vocab_size=400), tools=[*DEFAULT_TOOLS, note.schema])
+    noting = Turn(calls=(ToolCall(name="note", arguments={"quote": "a city"}),))
+    reading = Turn(calls=(ToolCall(name="read", arguments={"title": "Ondal Brin"}),))
+
+    @tool
+    def read(title: str) -> Observation:
+        """Read.
+
+        Args:
+            title: Of what.
+        """
+        return Observation(text="Ondal Brin is a city.", documents=("d2",))
+
+    turns = [noting, reading, noting, ANSWER]
+    options = {"tools": [read, note], "renderer": tagged}
+    whole = run(turns, **options)
+    assert [call["status"] for node in whole.nodes for call in node.meta.get("calls", ())] == ["error", "ok", "ok"]
+    assert noted(whole) == [{"quote": "a city", "document": "d2", "claim": ""}]
+    for cut in range(len(whole.nodes)):
+        fork = whole.fork(cut, sample=10 + cut)
+        run(turns[fork.num_turns :], start=fork, **options)
+        assert [node.token_ids for node in fork.nodes] == [node.token_ids for node in whole.nodes]
+        assert noted(fork) == noted(whole)
+
+
+def test_pictures_are_kept_beside_the_trajectory(run: Callable[..., Trajectory], tmp_path: Path) -> None:
+    @tool
+    def search(query: str) -> Observation:
+        """Draw.
+
+        Args:
+            query: What.
+        """
+        return Observation(text="a plot", images=(Image("image/png", b"PNG"), Image("image/png", url="https://a.example/b.png")))
+
+    kept = run([SEARCH, SEARCH, ANSWER], tools=[search], images=tmp_path / "images")
+    name = hashlib.sha256(b"PNG").hexdigest()
+    address = {"mime": "image/png", "url": "https://a.example/b.png"}
+    for node in (kept.nodes[2], kept.nodes[4]):
+        assert node.meta["calls"][0]["images"] == [{"mime": "image/png", "bytes": 3, "sha256": name, "file": f"{name}.png"}, address]
+        assert [message.content for message in node.messages] == ["a plot"]
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [f"{name}.png"]
+    inline = run([SEARCH, ANSWER], tools=[search]).nodes[2].meta["calls"][0]["images"]
+    assert inline == [{"mime": "image/png", "bytes": 3, "sha256": name, "data": "UE5H"}, address]
+    assert image_bytes(inline[0]) == image_bytes(kept.nodes[2].meta["calls"][0]["images"][0], tmp_path / "images") == b"PNG"
 
 
 def test_budgets_count_the_whole_path(run: Callable[..., Trajectory]) -> None:

@@ -8,6 +8,7 @@ paragraphs, because search results show lines and sentences.
 Bad input stops the reading with the file and line in one sentence; nothing is skipped silently. Not done: OCR, jsonl files inside folders.
 """
 
+import io
 import json
 import posixpath
 import re
@@ -21,7 +22,7 @@ import yaml
 from spadework.core.errors import InputError
 from spadework.corpus.document import Document
 
-__all__ = ["read_documents"]
+__all__ = ["READABLE", "parse_page", "read_documents"]
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?\n)---\s*(?:\n|\Z)", re.DOTALL)
 _HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
@@ -51,7 +52,7 @@ def read_documents(source: Path) -> Iterator[Document]:
         documents = _jsonl(source)
         remedy = "write one {id, title, text} object per line"
     elif source.suffix.lower() in _READERS:
-        documents = iter((_page(source, source.name),))
+        documents = iter((parse_page(source.read_bytes(), source.name, str(source)),))
         remedy = ""
     else:
         raise InputError(f"{source}: cannot read '{source.suffix}' files; supported: .jsonl, {', '.join(_READERS)}")
@@ -110,13 +111,23 @@ def _folder(folder: Path) -> Iterator[Document]:
     for name in paths:
         hidden = any(part.startswith(".") for part in name.split("/"))
         if not hidden and Path(name).suffix.lower() in _READERS:
-            yield _page(folder / name, name)
+            yield parse_page((folder / name).read_bytes(), name, str(folder / name))
 
 
-def _page(path: Path, name: str) -> Document:
-    title, text, targets = _READERS[path.suffix.lower()](path)
+def parse_page(raw: bytes, name: str, place: str) -> Document:
+    """A page from its bytes.
+
+    Args:
+        raw: of the file.
+        name: becomes the id; its suffix, one of `READABLE`, says how the bytes are read.
+        place: names the file in errors.
+
+    Raises:
+        InputError: there is no text in it, or it cannot be read.
+    """
+    title, text, targets = _READERS[Path(name).suffix.lower()](raw, place)
     if not text.strip():
-        raise InputError(f"{path}: no text could be extracted; remove the file or convert it to text")
+        raise InputError(f"{place}: no text could be extracted; remove the file or convert it to text")
     links = dict.fromkeys(link for target in targets if (link := _resolve(target, name)))
     return Document(id=name, title=title or Path(name).stem, text=text.strip(), links=tuple(links))
 
@@ -133,15 +144,15 @@ def _resolve(target: str, name: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(name), path)).lstrip("/")
 
 
-def _read_text(path: Path) -> str:
+def _decode(raw: bytes, place: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+        raise InputError(f"{place}: not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
 
 
-def _markdown(path: Path) -> tuple[str, str, list[str]]:
-    text = _read_text(path)
+def _markdown(raw: bytes, place: str) -> tuple[str, str, list[str]]:
+    text = _decode(raw, place)
     title = ""
     matter = _FRONT_MATTER.match(text)
     if matter:
@@ -149,7 +160,7 @@ def _markdown(path: Path) -> tuple[str, str, list[str]]:
         try:
             values = yaml.safe_load(matter[1])
         except yaml.YAMLError as error:
-            raise InputError(f"{path}: the front matter is not YAML: {' '.join(str(error).split())}") from None
+            raise InputError(f"{place}: the front matter is not YAML: {' '.join(str(error).split())}") from None
         title = str(values.get("title", "")) if isinstance(values, dict) else ""
     heading = _HEADING.search(text)
     if not title and heading:
@@ -157,17 +168,16 @@ def _markdown(path: Path) -> tuple[str, str, list[str]]:
     return title, _unwrap(text), [target or wiki.strip() for target, wiki in _LINK.findall(text)]
 
 
-def _text(path: Path) -> tuple[str, str, list[str]]:
-    return "", _unwrap(_read_text(path)), []
+def _text(raw: bytes, place: str) -> tuple[str, str, list[str]]:
+    return "", _unwrap(_decode(raw, place)), []
 
 
-def _html(path: Path) -> tuple[str, str, list[str]]:
+def _html(raw: bytes, place: str) -> tuple[str, str, list[str]]:
     import trafilatura  # slow to import, and most corpora need none of it
 
-    raw = path.read_bytes()
     tree = trafilatura.load_html(raw)
     if tree is None:
-        raise InputError(f"{path}: not an HTML page; remove the file or convert it to text")
+        raise InputError(f"{place}: not an HTML page; remove the file or convert it to text")
     title = " ".join("".join(tree.xpath("(//title)[1]//text()") or tree.xpath("(//h1)[1]//text()")).split())
     targets = [str(href).strip() for href in tree.xpath("//body//a/@href")]
     # Extraction keeps the main text and drops menus; short or odd pages give nothing, and then all the visible text is better than none.
@@ -175,16 +185,17 @@ def _html(path: Path) -> tuple[str, str, list[str]]:
     return title, text, targets
 
 
-def _pdf(path: Path) -> tuple[str, str, list[str]]:
+def _pdf(raw: bytes, place: str) -> tuple[str, str, list[str]]:
     import pypdf
     import pypdf.errors
 
     try:
-        reader = pypdf.PdfReader(path)
+        reader = pypdf.PdfReader(io.BytesIO(raw))
         title = (reader.metadata.title if reader.metadata else None) or ""
         text = "\n\n".join(page.extract_text() for page in reader.pages)
-    except (pypdf.errors.PyPdfError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable PDF ({error}); remove the file or convert it to text") from None
+    except (pypdf.errors.PyPdfError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        # What pypdf raises depends on where a file is damaged.
+        raise InputError(f"{place}: not a readable PDF ({' '.join(str(error).split())}); remove the file or convert it to text") from None
     return title.strip(), _unwrap(re.sub(r"(?<=[a-z])-\n(?=[a-z])", "", text)), []
 
 
@@ -205,7 +216,7 @@ def _unwrap(text: str) -> str:
     return "\n".join(result)
 
 
-_READERS: dict[str, Callable[[Path], tuple[str, str, list[str]]]] = {
+_READERS: dict[str, Callable[[bytes, str], tuple[str, str, list[str]]]] = {
     ".md": _markdown,
     ".markdown": _markdown,
     ".html": _html,
@@ -214,3 +225,6 @@ _READERS: dict[str, Callable[[Path], tuple[str, str, list[str]]]] = {
     ".pdf": _pdf,
 }
 """Suffix to a reader that gives title (may be empty), text and link targets."""
+
+READABLE = tuple(_READERS)
+"""Suffixes of the pages that are understood."""

@@ -418,6 +418,7 @@ def make_environment(
         recorder=recorder,
         faults=Faults(config.faults, seed=recipe.seed) if config.faults else None,
         spending=spending,
+        images=folder / "trajectories" / "images" if folder is not None else None,
         seed=recipe.seed,
     )
     return Environment(corpus, gateway, Planner(recipe.planner), renderer, recipe.limits)

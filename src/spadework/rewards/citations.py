@@ -13,7 +13,7 @@ from spadework.rewards.reward import RewardTerm, register
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Trajectory
 
-__all__ = ["CitationPrecision", "CitationRecall", "cited"]
+__all__ = ["CitationPrecision", "CitationRecall", "cited", "noted"]
 
 _MARK = re.compile(r"""\[([^\[\]]+)\]|<cite\s+id=["']([^"']+)["']""")
 
@@ -23,12 +23,19 @@ def cited(answer: str | None) -> set[str]:
     return {part.strip() for match in _MARK.findall(answer or "") for part in re.split("[,;]", match[0] or match[1]) if part.strip()}
 
 
+def noted(trajectory: Trajectory) -> list[dict[str, str]]:
+    """What the agent noted as evidence (`tools/note.py`), in order: `quote`, as it was shown, `document`, and `claim`."""
+    calls = [call for node in trajectory.nodes for call in node.meta.get("calls", ())]
+    return [call["meta"]["note"] for call in calls if "note" in call.get("meta", {})]
+
+
 @register("citation-precision", formula="right citations (against {against}) / citations; never shown = wrong", source="Spadework")
 class CitationPrecision(RewardTerm):
     """Share of the cited documents that are right; 0 without a citation, so that leaving them out does not pay."""
 
-    against: Literal["evidence", "shown"] = "evidence"
-    """`evidence`: a right one is evidence of the task and was shown. `shown`: it was shown."""
+    against: Literal["evidence", "shown", "noted"] = "evidence"
+    """`evidence`: a right one is evidence of the task and was shown. `shown`: it was shown. `noted`: a quote of it that was shown was
+    noted."""
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between 0 and 1.
@@ -36,7 +43,10 @@ class CitationPrecision(RewardTerm):
         Raises:
             InputError: the task names no evidence to compare with.
         """
-        right = _wanted(task) & trajectory.documents() if self.against == "evidence" else trajectory.documents()
+        if self.against == "noted":
+            right = {note["document"] for note in noted(trajectory)}
+        else:
+            right = trajectory.documents() if self.against == "shown" else _wanted(task) & trajectory.documents()
         said = cited(trajectory.answer)
         return len(said & right) / len(said) if said else 0.0
 

@@ -3,16 +3,17 @@
 An attempt starts at the prompt, or goes on from any trajectory that runs: a fork, one that an earlier call left after some turns, one read
 back from disk. Budgets count the whole path.
 
-Nodes are appended as they happen: the prompt, each sampled turn, each set of tool results; tokens come from the engine and the renderer
-and are never rendered again. Results that the model can no longer be shown, because the path would outgrow `max_tokens`, are not
-recorded either, so a path never exceeds it. Infrastructure failures end the trajectory as `broken` and never raise; anything else that
-raises is a bug.
+Nodes are appended as they happen: the prompt, each sampled turn, each set of tool results; tokens come from the engine and the renderer and
+are never rendered again. Results that the model can no longer be shown, because the path would outgrow `max_tokens`, are not recorded
+either, so a path never exceeds it. Infrastructure failures end the trajectory as `broken` and never raise; anything else that raises is a
+bug. The policy sees the text of a result; pictures that came with it are kept beside the trajectories (`trajectories/images.py`).
 
 Not done here: when to branch (`strategies/`); delegations and edited contexts, which need further moves, not another driver.
 """
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -27,7 +28,8 @@ from spadework.models.renderers.renderer import Renderer
 from spadework.tasks.task import Task
 from spadework.tools.gateway import Gateway
 from spadework.tools.tool import Observation
-from spadework.trajectories.tree import Kind, Status, Trajectory
+from spadework.trajectories.images import keep_image
+from spadework.trajectories.tree import Kind, Node, Status, Trajectory
 
 __all__ = ["Limits", "run_trajectory"]
 
@@ -82,7 +84,8 @@ async def run_trajectory(
     episode = _Episode(task, trajectory, agent, engine, renderer, gateway, params.model_copy(update=stops), limits, seed)
     gateway.open(episode.label, derive_seed(seed, task.id, trajectory.sample, "tools"))
     try:
-        await gateway.restore(episode.label, episode.past_calls())
+        calls, shown = episode.past_calls()
+        await gateway.restore(episode.label, calls, shown=shown)
         await episode.run(turns)
     except BrokenError as error:
         episode.end(Status.BROKEN, str(error))
@@ -117,16 +120,28 @@ class _Episode:
         self.path = trajectory.path(trajectory.nodes[-1].id)
         self.token_ids = [token for node in self.path for token in node.token_ids]
         self.num_turns = sum(node.kind == "generation" for node in self.path)
+        self.shown: tuple[Observation, ...] = ()
         self.num_calls = sum(len(node.meta["calls"]) for node in self.path if node.kind == "observation")
 
     def end(self, status: Status, error: str | None = None, answer: str | None = None) -> None:
         self.trajectory.status, self.trajectory.error, self.trajectory.answer = status, error, answer
 
-    def past_calls(self) -> list[ToolCall]:
-        """The calls on the path so far: what the agent, a function of the path, wanted after each turn that has its results."""
-        turns = [number for number, node in enumerate(self.path[:-1]) if self.path[number + 1].kind == "observation"]
-        moves = (self.agent.next(self.path[: number + 1]) for number in turns)
-        return [call for move in moves if isinstance(move, Act) for call in move.calls]
+    def past_calls(self) -> tuple[list[ToolCall], list[tuple[Observation, ...]]]:
+        """The calls on the path so far, and per call what had been shown before it.
+
+        They are what the agent, a function of the path, wanted after each turn that has its results.
+        """
+        calls: list[ToolCall] = []
+        shown: list[tuple[Observation, ...]] = []
+        for number, node in enumerate(self.path):
+            if node.kind != "observation":
+                continue
+            move = self.agent.next(self.path[:number])
+            wanted = move.calls if isinstance(move, Act) else ()
+            calls += wanted
+            shown += [self.shown] * len(wanted)
+            self.shown += _shown(node)
+        return calls, shown
 
     def pay(self, spent: dict[str, float]) -> dict[str, float]:
         """Add to the trajectory's ledger what has been spent since the last time."""
@@ -187,14 +202,15 @@ class _Episode:
         token_ids = self.renderer.extend(self.path[-1].token_ids, messages)
         if len(self.token_ids) + len(token_ids) >= self.limits.max_tokens:
             return self.end(Status.TRUNCATED, f"max_tokens: {len(token_ids)} tokens of results do not fit into {self.limits.max_tokens}")
-        records = [_record(seen) for seen in observations]
+        records = [_record(seen, self.gateway.images) for seen in observations]
         documents = list(dict.fromkeys(document for seen in observations for document in seen.documents))
         self._add("observation", token_ids, messages, {"calls": records, "documents": documents, "ledger": spent})
+        self.shown += _shown(self.path[-1])
 
     async def _call(self, calls: tuple[ToolCall, ...]) -> list[Observation]:
         if len(calls) == 1:
-            return [await self.gateway.call(calls[0], self.label)]
-        results = await asyncio.gather(*(self.gateway.call(call, self.label) for call in calls), return_exceptions=True)
+            return [await self.gateway.call(calls[0], self.label, self.shown)]
+        results = await asyncio.gather(*(self.gateway.call(call, self.label, self.shown) for call in calls), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -223,9 +239,18 @@ class _Episode:
         self.token_ids = self.token_ids + list(token_ids)
 
 
-def _record(seen: Observation) -> dict[str, Any]:
+def _shown(node: Node) -> tuple[Observation, ...]:
+    """The observations of a node as the policy sees them."""
+    return tuple(
+        Observation(message.content, record["status"], record["tool"], tuple(record["documents"]))
+        for message, record in zip(node.messages, node.meta["calls"], strict=True)
+    )
+
+
+def _record(seen: Observation, folder: Path | None) -> dict[str, Any]:
     """What a node keeps of a call beside its text; facts that are rare stand there only where they hold."""
-    rare = {"truncated": seen.truncated, "meta": seen.meta}
+    images = [keep_image(image.data, image.mime, folder) if image.data else {"mime": image.mime, "url": image.url} for image in seen.images]
+    rare = {"truncated": seen.truncated, "meta": seen.meta, "images": images}
     return {"tool": seen.tool, "status": seen.status, "seconds": seen.seconds, "documents": list(seen.documents)} | {
         name: value for name, value in rare.items() if value
     }

@@ -1,10 +1,13 @@
 """What a gateway knows of one trajectory: its ledger, the index of its next call, and its calls of tools that keep state."""
 
 import asyncio
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spadework.core.messages import ToolCall
 from spadework.tools.tape import call_key, canonical
+from spadework.tools.tool import Observation
 
 __all__ = ["Account", "StateLog", "new_ledger"]
 
@@ -14,6 +17,8 @@ class StateLog:
     """The calls of one state in order; from them the state can be rebuilt."""
 
     calls: list[ToolCall] = field(default_factory=list)
+    shown: list[Sequence[Observation]] = field(default_factory=list)
+    """Per call what the trajectory had been shown before it, for tools that depend on it."""
     digest: str = ""
     """Hash of the calls; part of the tape's key of the next one."""
     applied: int = 0
@@ -23,10 +28,23 @@ class StateLog:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Calls of one state run one after the other, in the order in which they came."""
 
-    def append(self, call: ToolCall) -> None:
-        """Note a call that is about to be carried out."""
+    def append(self, call: ToolCall, shown: Sequence[Observation]) -> str:
+        """Note a call that is about to be carried out; the hash of all that its result depends on beside its arguments."""
+        history = self.digest + _digest(shown)
         self.calls.append(call)
-        self.digest = call_key(call.name, "", canonical(call.arguments), self.digest)
+        self.shown.append(shown)
+        self.digest = call_key(call.name, "", canonical(call.arguments), history)
+        return history
+
+
+def _digest(shown: Sequence[Observation]) -> str:
+    """Hash of what was shown; empty for nothing."""
+    if not shown:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for seen in shown:
+        digest.update(canonical({"text": seen.text, "documents": list(seen.documents)}).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def new_ledger() -> dict[str, float]:

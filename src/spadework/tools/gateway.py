@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from spadework.core.errors import BrokenError, InputError, ToolError
@@ -34,7 +35,7 @@ from spadework.tools.lane import Hosts, Lane
 from spadework.tools.limits import GatewayConfig
 from spadework.tools.recorder import Recorder
 from spadework.tools.schema import mismatch
-from spadework.tools.tool import LABEL, Observation, Tool, facts_of
+from spadework.tools.tool import LABEL, SHOWN, Observation, Tool, facts_of
 
 __all__ = ["Gateway", "GatewayConfig"]
 
@@ -55,6 +56,7 @@ class Gateway:
         recorder: Recorder | None = None,
         faults: Faults | None = None,
         spending: Spending | None = None,
+        images: Path | None = None,
         seed: int = 0,
     ) -> None:
         """Open the door.
@@ -65,6 +67,7 @@ class Gateway:
             recorder: answers calls from a tape, and records; None for no tape.
             faults: None for none.
             spending: the run's account; by default one in memory with the budget of `config`.
+            images: folder for pictures that tools return (`trajectories/images.py`); whoever records an observation puts them there.
             seed: of trajectories that are not given one by `open`.
 
         Raises:
@@ -74,7 +77,7 @@ class Gateway:
         self.tools = {tool.name: tool for tool in tools}
         if len(self.tools) < len(tools):
             raise InputError(f"two tools have the same name: {', '.join(sorted(tool.name for tool in tools))}")
-        self.recorder, self.seed = recorder, seed
+        self.recorder, self.images, self.seed = recorder, images, seed
         self.spending = spending or Spending(self.config.run_budget)
         self._hosts = Hosts(self.config.per_host)
         self._lanes = {name: Lane(tool, self.config.limits(name), self._hosts, self.spending, faults) for name, tool in self.tools.items()}
@@ -103,12 +106,13 @@ class Gateway:
             account = self._accounts[label] = Account(label, derive_seed(self.seed, label))
         return account
 
-    async def call(self, call: ToolCall, label: str) -> Observation:
+    async def call(self, call: ToolCall, label: str, shown: Sequence[Observation] = ()) -> Observation:
         """Carry out one call.
 
         Args:
             call: what the policy asked for; it may be malformed.
             label: the trajectory that pays for it.
+            shown: what stood on its path when the policy wrote the call.
 
         Returns:
             The result, or an observation of status `error` that tells the policy what it did wrong or that its budget is used up.
@@ -131,7 +135,7 @@ class Gateway:
         account.ledger[key] = account.ledger.get(key, 0.0) + 1
         token = LABEL.set(label)
         try:
-            observation = await self._carry_out(self._lanes[name], call, account, index)
+            observation = await self._carry_out(self._lanes[name], call, account, index, shown)
         except BrokenError as error:
             raise BrokenError(f"{_named(call, label)}: {error}") from error
         finally:
@@ -167,7 +171,7 @@ class Gateway:
             account.add("refused", 1.0, call.name)
         return text
 
-    async def _carry_out(self, lane: Lane, call: ToolCall, account: Account, index: int) -> Observation:
+    async def _carry_out(self, lane: Lane, call: ToolCall, account: Account, index: int, shown: Sequence[Observation]) -> Observation:
         if not lane.direct and (loop := asyncio.get_running_loop()) is not self._loop:
             self._rebind(loop)
         if not lane.facts.state:
@@ -176,12 +180,16 @@ class Gateway:
             send = partial(lane.send, call.arguments, account, index)
             return await self.recorder.call(call.name, lane.version, call.arguments, "", account, index, send)
         log = account.states.setdefault(lane.facts.state, StateLog())
-        position, history = len(log.calls), log.digest
-        log.append(call)
+        position, shown = len(log.calls), shown if lane.facts.shown else ()
+        history = log.append(call, shown)
 
         async def go_out() -> Observation:
             log.touched = True
-            observation = await lane.send(call.arguments, account, index, partial(self._rebuild, log, position))
+            token = SHOWN.set(shown)
+            try:
+                observation = await lane.send(call.arguments, account, index, partial(self._rebuild, log, position))
+            finally:
+                SHOWN.reset(token)
             log.applied = position + 1
             return observation
 
@@ -194,9 +202,13 @@ class Gateway:
         """Let the tools see the earlier calls that they have not seen: those that a tape answered, or another trajectory made."""
         while log.applied < position:
             call = log.calls[log.applied]
-            # A mistake of the policy was one then, too.
-            with suppress(ToolError):
-                await self._lanes[call.name].providers[0](**call.arguments)
+            token = SHOWN.set(log.shown[log.applied])
+            try:
+                # A mistake of the policy was one then, too.
+                with suppress(ToolError):
+                    await self._lanes[call.name].providers[0](**call.arguments)
+            finally:
+                SHOWN.reset(token)
             log.applied += 1
 
     def _rebind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -229,12 +241,15 @@ class Gateway:
         text, left_out = _trim(observation.text, limits.max_chars, limits.trim)
         return replace(observation, text=text, truncated=observation.truncated + left_out)
 
-    async def restore(self, label: str, calls: Sequence[ToolCall], *, source: str | None = None) -> None:
+    async def restore(
+        self, label: str, calls: Sequence[ToolCall], *, shown: Sequence[Sequence[Observation]] | None = None, source: str | None = None
+    ) -> None:
         """Put a trajectory where earlier calls have left another one: for forks, and for what is resumed or continued later.
 
         Args:
             label: the trajectory that goes on; opened before with `open` if it has a seed of its own.
             calls: all calls of its path so far, in order, malformed ones included.
+            shown: per call what stood on the path when the policy wrote it; needed where a tool depends on it.
             source: a trajectory that is still open and has made them; tools that can copy its state do so. Without it, or where a tool
                 cannot, the calls are made again right before the next one that needs the state.
 
@@ -243,12 +258,14 @@ class Gateway:
         """
         account = self._account(label)
         account.index = len(calls)
-        for call in calls:
+        for number, call in enumerate(calls):
             if self._problem(call) is None:
                 account.done += 1
                 account.planned += self._lanes[call.name].price
-                if state := self._lanes[call.name].facts.state:
-                    account.states.setdefault(state, StateLog()).append(call)
+                facts = self._lanes[call.name].facts
+                if facts.state:
+                    seen = shown[number] if facts.shown and shown is not None else ()
+                    account.states.setdefault(facts.state, StateLog()).append(call, seen)
         for state, log in account.states.items() if source is not None else ():
             tools = [lane.tool for lane in self._lanes.values() if lane.facts.state == state]
             fork = next((found for tool in tools if (found := getattr(tool, "fork", None)) is not None), None)

@@ -22,6 +22,7 @@ from spadework.corpus.document import Corpus
 
 __all__ = [
     "LABEL",
+    "SHOWN",
     "Facts",
     "Image",
     "Observation",
@@ -32,6 +33,7 @@ __all__ = [
     "TransientError",
     "Usage",
     "current_label",
+    "current_shown",
     "facts_of",
     "register",
     "tools",
@@ -113,6 +115,9 @@ class Facts:
     state: str = ""
     """Name of the state per trajectory that a call reads or changes, empty for none: a result then depends on the trajectory's earlier
     calls. Tools that share a state (write and read of one memory) give the same name. The tool keeps it under `current_label()`."""
+    shown: bool = False
+    """Whether a result depends on what the trajectory has been shown so far, which the tool reads with `current_shown()`. Only with a
+    state."""
     retry: bool = True
     """Whether a call that failed may be sent again; False where a second delivery would do something twice."""
     price: float = 0.0
@@ -164,9 +169,18 @@ LABEL: ContextVar[str] = ContextVar("spadework_label", default="")
 """Set by the gateway around every call; tools read it with `current_label`."""
 
 
+SHOWN: ContextVar[Sequence[Observation]] = ContextVar("spadework_shown", default=())
+"""Set by the gateway around calls of tools that ask for it (`Facts.shown`); tools read it with `current_shown`."""
+
+
 def current_label() -> str:
     """The trajectory on whose behalf the running call is made, `TASK_ID/SAMPLE`; empty outside of the gateway."""
     return LABEL.get()
+
+
+def current_shown() -> Sequence[Observation]:
+    """What stood on the running call's path when the policy wrote the call, oldest first: text as it was shown, tool, status, documents."""
+    return SHOWN.get()
 
 
 def facts_of(tool: object) -> Facts:

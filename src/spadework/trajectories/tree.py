@@ -110,8 +110,9 @@ class Node:
     """Of a forked trajectory: sample and node id of the trajectory of its group that sampled this node. It names the first one, also
     where a fork was forked again, so that all copies of a node name the same (see `Trajectory.fork`)."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """Per observation: `calls` = [{tool, status, seconds, documents}], `documents` = ids that were shown, `ledger` = what its calls spent;
-    per generation: `finish`, and `entropy_jump` where a rollout has decided by it whether to branch (`rollout/branching.py`)."""
+    """Per observation: `calls` = [{tool, status, seconds, documents}], with `truncated`, `meta` and `images` where there is something,
+    `documents` = ids that were shown, `ledger` = what its calls spent; per generation: `finish`, and `entropy_jump` where a rollout has
+    decided by it whether to branch (`rollout/branching.py`)."""
 
     @property
     def num_sampled(self) -> int:
