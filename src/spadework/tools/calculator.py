@@ -107,8 +107,8 @@ def _value(node: ast.expr, depth: int) -> Number:
             # The shortest text that gives this float is the decimal that was written, up to 17 digits.
             return _bounded(Fraction(repr(value)) if math.isfinite(value) else value)
         case ast.UnaryOp(op=ast.UAdd() | ast.USub() as sign, operand=inner):
-            value = _value(inner, depth + 1)
-            return -value if isinstance(sign, ast.USub) else value
+            operand = _value(inner, depth + 1)
+            return -operand if isinstance(sign, ast.USub) else operand
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             return _power(_value(left, depth + 1), _value(right, depth + 1))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
