@@ -1,8 +1,9 @@
 """A scripted expert of mixed quality, whose trajectories are the demonstrations of the SFT cold start.
 
 It knows the steps of a task (`meta["steps"]`) but works through the real tools: it quotes an evidence line only when a tool has shown
-it, reads the page when search has not, and gives up when nothing shows it. With its habits switched on it also stops early, wastes
-searches and follows namesakes, so that imitation teaches the protocol together with faults that reinforcement can remove.
+it, reads the page when search has not, and gives up when nothing shows it. After a fact it repeats how the question goes on from there,
+which makes the next relation a copy of what follows the last one, in chains of any length. With its habits switched on it also stops
+early, wastes searches and follows namesakes, so that imitation teaches the protocol together with faults that reinforcement can remove.
 
 Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {relation} {object}`) or `{query, quote, document}`
 (spans of any corpus). Not done here: counting, which takes more pages than a search shows.
@@ -111,7 +112,7 @@ def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: Ex
     if stop > 1 and random.random() < config.stop_early:
         stop = random.randrange(1, stop)
     thought, found, known = "", "", None
-    for subject, relation, target in steps[:stop]:
+    for (subject, relation, target), follows in zip(steps[:stop], _what_follows(task.question, steps), strict=False):
         # A step that starts where the last one ended starts from what was found, right or wrong.
         subject = found if subject == known else subject
         evidence = yield from _look_up(subject, relation, target, steps[0][0], thought, random, config)
@@ -119,9 +120,25 @@ def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: Ex
             yield Turn(answer=UNKNOWN)
             return
         (thought, found), known = evidence, target
+        thought = f"{thought} {follows}".rstrip()
     if compares:
         found = task.answers[0] if stop == len(steps) else steps[0][0]
     yield Turn(thought=thought, answer=found)
+
+
+def _what_follows(question: str, steps: list[list[str]]) -> list[str]:
+    """For each step its relation as it stands in the question, with the next relation or the sign that ends the question.
+
+    Empty where a question is asked in another order than it is solved.
+    """
+    said: list[str] = []
+    place = 0
+    for _, relation, _ in steps:
+        # From the last relation on, because a chain may have the same one twice.
+        found = re.compile(rf"\b{re.escape(relation)}(?:(?:'s|, then) \w+|[?.])").search(question, place)
+        said.append(found[0] if found else "")
+        place = found.start() + len(relation) if found else place
+    return said
 
 
 def _narrow_down(task: Task, steps: list[list[str]], random: Random, config: ExpertConfig) -> Script:
