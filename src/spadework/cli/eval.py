@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spadework.cli.frame import AsJson, CorpusFolder, DefaultRun, OtherCorpus, RunFolder, Stage, StageOption, command_group, print_result
+from spadework.cli.frame import (
+    AsJson,
+    CorpusFolder,
+    DefaultRun,
+    OtherCorpus,
+    RerankModel,
+    RunFolder,
+    SearchMode,
+    Stage,
+    StageOption,
+    command_group,
+    print_result,
+)
 
 if TYPE_CHECKING:
     from spadework.evals.metrics import ReportCard
@@ -83,14 +95,17 @@ def compare(
 def retrieval(
     corpus: CorpusFolder,
     questions: Annotated[Path, typer.Option("--questions", metavar="FILE", help="Rows of id, question and gold_ids, as jsonl.")],
+    mode: SearchMode = "bm25",
+    rerank: RerankModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how often search finds the evidence of questions.
 
     Example: spadework eval retrieval --corpus runs/corpus --questions questions.jsonl --json
     """
+    from spadework.corpus.ranking import rank_corpus
     from spadework.corpus.store import open_corpus
     from spadework.evals.retrieval import read_questions, retrieval_report
 
-    report = retrieval_report(open_corpus(corpus), read_questions(questions))
+    report = retrieval_report(rank_corpus(open_corpus(corpus), mode, reranker=rerank), read_questions(questions))
     print_result(report, as_json, "\n".join(f"{name:<12}{value:.4g}" for name, value in report.items()))

@@ -28,10 +28,12 @@ __all__ = [
     "NewFolder",
     "OtherCorpus",
     "Overrides",
+    "RerankModel",
     "Resume",
     "Root",
     "RunFolder",
     "Scale",
+    "SearchMode",
     "Seed",
     "Stage",
     "StageOption",
@@ -55,8 +57,16 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="A.B=C", help="Settings by dotted key, for example rl.steps=20.", show_default=False)
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
+RerankModel = Annotated[
+    str | None,
+    typer.Option("--rerank", metavar="MODEL", help="Let this cross-encoder read the first 30 documents again.", show_default=False),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Scale = Annotated[str, typer.Option("--scale", metavar="SCALE", help="tiny learns on a CPU, paper is the published setting.")]
+SearchMode = Annotated[
+    Literal["bm25", "dense", "hybrid"],
+    typer.Option("--mode", help="Rank by words, by meaning, or by both. The last two need a corpus that was built with --dense."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything.", show_default=False)]
 
 Stage = Literal["reading", "sft", "rl"]

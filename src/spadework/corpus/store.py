@@ -1,7 +1,7 @@
 """Corpora that can be searched: in memory, or in a folder that is read lazily.
 
-A corpus folder holds `documents.jsonl` (one document per line), `offsets.npy` (where each line starts), `index/` (BM25) and `manifest.json`
-(schema version, content hash, counts, settings). It is written under another name and then renamed, so a folder with a manifest is whole.
+A corpus folder holds `documents.jsonl` (one document per line), `offsets.npy` (where each line starts), `index/` (BM25), `dense/` (vectors,
+if an encoder was given) and `manifest.json` (schema version, content hash, counts, settings). It is written under another name and then renamed, so a folder with a manifest is whole.
 Opening one reads the manifest only; documents and postings are memory-mapped, so a corpus may be larger than memory.
 
 The content hash covers the documents in their order and nothing else. Not done: adding to or deleting from a built corpus.
@@ -21,12 +21,14 @@ import numpy as np
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
+from spadework.corpus.dense import DenseIndex
 from spadework.corpus.document import Document, Hit
+from spadework.corpus.encoder import Encoder
 from spadework.corpus.index import TITLE_WEIGHT, Bm25Index, analyse
 from spadework.corpus.ingest import read_documents
 from spadework.corpus.snippet import SnippetConfig, Unit, best_units, split_units
 
-__all__ = ["Manifest", "MemoryCorpus", "StoredCorpus", "build_corpus", "content_hash", "open_corpus"]
+__all__ = ["IndexedCorpus", "Manifest", "MemoryCorpus", "StoredCorpus", "build_corpus", "content_hash", "open_corpus"]
 
 SCHEMA = 1
 _CACHED_PAGES = 20_000
@@ -39,7 +41,7 @@ class _Page(NamedTuple):
     units: list[Unit]
 
 
-class _IndexedCorpus(ABC):
+class IndexedCorpus(ABC):
     """Search and look-up, given an index and documents by number."""
 
     def __init__(self, index: Bm25Index, snippets: SnippetConfig) -> None:
@@ -75,15 +77,23 @@ class _IndexedCorpus(ABC):
             query: plain words; no operator means anything.
             limit: at most this many hits. Documents without a query term are no hits.
         """
+        return self.hits(query, self.rank(query, limit))
+
+    def rank(self, query: str, limit: int) -> list[tuple[int, float]]:
+        """Numbers and BM25 scores of the best documents, best first."""
+        return self._index.search(self._index.weights(query), limit)
+
+    def hits(self, query: str, ranked: Iterable[tuple[int, float]]) -> list[Hit]:
+        """What is shown of documents that were ranked for a query, given their numbers and scores."""
         weights = self._index.weights(query)
         hits = []
-        for number, score in self._index.search(weights, limit):
+        for number, score in ranked:
             page = self._page(number)
             hits.append(Hit(id=page.id, title=page.title, score=score, snippet=best_units(page.units, weights, self.snippets)))
         return hits
 
 
-class MemoryCorpus(_IndexedCorpus):
+class MemoryCorpus(IndexedCorpus):
     """A corpus in memory."""
 
     def __init__(self, documents: Iterable[Document], *, snippets: SnippetConfig | None = None) -> None:
@@ -126,7 +136,7 @@ class Manifest(Config):
     """How much of a page a hit shows."""
 
 
-class StoredCorpus(_IndexedCorpus):
+class StoredCorpus(IndexedCorpus):
     """A corpus in a folder; use `open_corpus`."""
 
     def __init__(self, folder: Path, manifest: Manifest, index: Bm25Index, *, snippets: SnippetConfig | None = None) -> None:
@@ -159,13 +169,16 @@ def content_hash(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: SnippetConfig | None = None) -> StoredCorpus:
+def build_corpus(
+    source: Path | Iterable[Document], out: Path, *, snippets: SnippetConfig | None = None, encoder: Encoder | None = None
+) -> StoredCorpus:
     """Write a corpus folder in one pass over the documents.
 
     Args:
         source: what `read_documents` reads, or documents.
         out: the folder. A corpus that stands there is replaced once the new one is whole.
         snippets: how much of a page a hit shows.
+        encoder: writes vectors beside the BM25 index, for dense and hybrid search; None writes none.
 
     Raises:
         InputError: the source is bad or empty, an id occurs twice, or `out` holds something that is not a corpus.
@@ -176,6 +189,9 @@ def build_corpus(source: Path | Iterable[Document], out: Path, *, snippets: Snip
     shutil.rmtree(part, ignore_errors=True)
     try:
         _write(read_documents(source) if isinstance(source, Path) else source, part, snippets or SnippetConfig())
+        if encoder is not None:
+            (part / "dense").mkdir()
+            DenseIndex.build(open_corpus(part), encoder, part / "dense")
         if out.exists():
             shutil.rmtree(out)
         part.rename(out)
