@@ -1,5 +1,6 @@
 """`spadework search`: what an agent's search tool finds, and a server for others' agents."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -46,8 +47,12 @@ def serve(
     """
     from spadework.corpus.ranking import rank_corpus
     from spadework.corpus.store import open_corpus
-    from spadework.serve.retrieval import RetrievalServer
+    from spadework.tools.retrieval_server import RetrievalServer
 
     server = RetrievalServer(rank_corpus(open_corpus(corpus), mode, reranker=rerank), host=host, port=port)
-    print(f"{server.url}/retrieve", flush=True)
-    server.run()
+    print(f"{server.start()}/retrieve", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        server.stop()

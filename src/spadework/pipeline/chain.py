@@ -9,8 +9,9 @@ import copy
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ class _Pipeline:
         spending = Spending(self.recipe.tools.gateway.run_budget, self.run.path / "spent.jsonl")
         recorder = open_recorder(self.recipe.tools.tape, self.run.path)
         self.train, self.test = (
-            make_environment(self.recipe, corpus, self.renderer, folder=self.run.path, recorder=recorder, spending=spending)
-            for corpus in (self.data.train, self.data.test)
+            make_environment(self.recipe, corpus, self.renderer, tasks=tasks, folder=self.run.path, recorder=recorder, spending=spending)
+            for corpus, tasks in ((self.data.train, chain.from_iterable(self.data.train_tasks.values())), (self.data.test, self.data.test_tasks))
         )
         for stage, carry_out in (("reading", self._reading), ("sft", self._sft), ("rl", self._rl)):
             config = getattr(self.recipe, stage)
@@ -397,6 +398,7 @@ def make_environment(
     corpus: Corpus,
     renderer: Renderer,
     *,
+    tasks: Iterable[Task] = (),
     folder: Path | None = None,
     recorder: Recorder | None = None,
     spending: Spending | None = None,
@@ -407,13 +409,15 @@ def make_environment(
         recipe: tools, limits, faults and budgets.
         corpus: what is searched and read.
         renderer: the chat template.
+        tasks: what is asked there, for tools that are told (`ToolContext.extras["gold"]`).
         folder: of the run, where tools may keep things.
         recorder: of the run's tape. Without it nothing is recorded or replayed.
         spending: of the run. Without it the run's budget holds for this environment alone.
     """
     config = recipe.tools
+    gold = {task.id: (task.question, task.answers) for task in tasks}
     gateway = Gateway(
-        config.build(ToolContext(corpus=corpus, seed=recipe.seed, folder=folder)),
+        config.build(ToolContext(corpus=corpus, seed=recipe.seed, folder=folder, extras={"gold": gold})),
         config.gateway,
         recorder=recorder,
         faults=Faults(config.faults, seed=recipe.seed) if config.faults else None,

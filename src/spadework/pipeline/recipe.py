@@ -97,7 +97,7 @@ class ModelConfig(Config):
     """Size of the trained tokenizer, beside the lexicon's words; only with a preset."""
     induction: bool = False
     """Start with induction heads (`models/induction.py`); only with a preset."""
-    renderer: Literal["tags", "hermes"] = "tags"
+    renderer: Literal["tags", "hermes", "self-search"] = "tags"
     lora_rank: int = Field(default=0, ge=0)
     """Train LoRA adapters of this rank instead of all weights; 0 for all. Only with a checkpoint."""
 

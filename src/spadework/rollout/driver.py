@@ -113,6 +113,7 @@ class _Episode:
         self.trajectory = trajectory
         self.label = f"{task.id}/{trajectory.sample}"
         self.agent, self.engine, self.renderer, self.gateway = agent, engine, renderer, gateway
+        self._loss_mask = getattr(renderer, "loss_mask", None)
         self.params, self.limits, self.seed = params, limits, seed
         if not trajectory.nodes:
             messages = tuple(agent.start(task, gateway.schemas))
@@ -230,6 +231,7 @@ class _Episode:
             parent=self.path[-1].id,
             logprobs=completion.logprobs if completion else None,
             entropies=completion.entropies if completion else None,
+            mask=self._loss_mask(token_ids) if completion and self._loss_mask else None,
             role=self.agent.role,
             version=min(completion.versions, default=None) if completion else None,
             messages=messages,

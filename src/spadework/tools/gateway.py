@@ -326,6 +326,13 @@ class Gateway:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    def advance(self, progress: float) -> None:
+        """Tell tools that have a schedule how much of the training is done, a share in [0, 1]. On a tape they are others from now on."""
+        for lane in self._lanes.values():
+            if (advance := getattr(lane.tool, "advance", None)) is not None:
+                advance(progress)
+                lane.__dict__.pop("version", None)
+
     async def drain(self) -> None:
         """Wait until everything that ended trajectories held is given back."""
         while self._closing:

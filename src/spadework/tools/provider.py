@@ -19,9 +19,8 @@ from typing import Any
 import httpx
 from pydantic import Field
 
-from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError
-from spadework.core.registry import Registry
+from spadework.core.registry import Part, Registry
 from spadework.tools.http import send
 from spadework.tools.tool import Facts, Observation, Provider, ToolContext, TransientError, Usage
 
@@ -45,7 +44,7 @@ class Result:
     """Of the document; the url if not given."""
 
 
-class ProviderPart(Config):
+class ProviderPart(Part):
     """What a recipe says about a provider: its options."""
 
     @abstractmethod

@@ -147,6 +147,8 @@ class Tool(Protocol):
         async def fork(self, old: str, new: str, calls: int) -> bool    copy old's state as it was after its first `calls` calls of this
                                                                         state; False if that cannot be done, and the calls are replayed
         async def close(self) -> None                                   give everything back
+        def advance(self, progress: float) -> None                      so much of the training is done, a share in [0, 1]; where results
+                                                                        depend on it, so does `Facts.version`
     """
 
     name: str

@@ -65,6 +65,7 @@ async def train_rl(
         while (done := config.done(learner.step_number, spent)) < 1:
             begin = time.monotonic()
             step = learner.step_number + 1
+            environment.gateway.advance(done)
             tasks, groups, kept, counts = await _collect(config, parts, environment, engine, draw, seed, step, done)
             sampled = time.monotonic()
             metrics = (

@@ -4,7 +4,8 @@
 that is `derived_from` a node. A path runs from a root to a node, and a training sample is the concatenation of the tokens along one path,
 so what the model saw is always reproducible: tokens are recorded when they are sampled and never re-tokenised (invariant 1).
 
-The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2).
+The mask is written when a node is made and never inferred later: True only where the policy sampled the token (invariant 2), and not
+where a renderer keeps what the policy wrote out of the loss (`renderers/self_search.py`).
 Log-probabilities are those of the sampler, in nats, at the sampling temperature; entries of unsampled tokens are 0. Columns of numbers are
 any sequences; long ones that differ from token to token are a `Column`, which numpy reads and writes without making a float per token.
 """
@@ -161,6 +162,7 @@ class Trajectory:
         parent: int | None,
         logprobs: Sequence[float] | None = None,
         entropies: Sequence[float] | None = None,
+        mask: Sequence[bool] | None = None,
         derived_from: int | None = None,
         role: str = "planner",
         version: int | None = None,
@@ -176,6 +178,7 @@ class Trajectory:
             logprobs: sampler log-probabilities in nats, one per token; required for a generation.
             entropies: entropies in nats, one per token; zeros if not known.
             derived_from: id of the node that a new root was made from.
+            mask: where a generation carries loss; everywhere if not given.
             role: who sampled it.
             version: oldest policy version among the tokens.
             messages: what the tokens say.
@@ -192,14 +195,14 @@ class Trajectory:
         if not sampled and logprobs is not None:
             raise TreeError(f"trajectory {self.task_id}/{self.sample}: {kind} tokens were not sampled")
         count = len(token_ids)
-        for name, column in (("logprobs", logprobs), ("entropies", entropies)):
+        for name, column in (("logprobs", logprobs), ("entropies", entropies), ("mask", mask)):
             if column is not None and len(column) != count:
                 raise TreeError(f"trajectory {self.task_id}/{self.sample}: {len(column)} {name} for {count} tokens")
         node = Node(
             id=len(self.nodes),
             kind=kind,
             token_ids=list(token_ids),
-            mask=[sampled] * count,
+            mask=list(mask) if mask is not None else [sampled] * count,
             logprobs=Column(logprobs) if logprobs is not None else [0.0] * count,
             entropies=Column(entropies) if entropies is not None else [0.0] * count,
             parent=parent,

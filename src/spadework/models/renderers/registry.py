@@ -8,11 +8,16 @@ from transformers import PreTrainedTokenizerFast
 from spadework.core.errors import ConfigError
 from spadework.models.renderers.hermes import HermesRenderer
 from spadework.models.renderers.renderer import Renderer
+from spadework.models.renderers.self_search import SelfSearchRenderer
 from spadework.models.renderers.tags import TagsRenderer
 
 __all__ = ["RENDERERS", "make_renderer"]
 
-RENDERERS: dict[str, type[TagsRenderer] | type[HermesRenderer]] = {"tags": TagsRenderer, "hermes": HermesRenderer}
+RENDERERS: dict[str, type[TagsRenderer] | type[HermesRenderer]] = {
+    "tags": TagsRenderer,
+    "hermes": HermesRenderer,
+    "self-search": SelfSearchRenderer,
+}
 
 
 def make_renderer(name: str, tokenizer: PreTrainedTokenizerFast, **options: Any) -> Renderer:

@@ -15,7 +15,12 @@ __all__ = ["Renderer"]
 
 
 class Renderer(Protocol):
-    """One chat template."""
+    """One chat template.
+
+    Optional method, of templates in which the policy writes something that it should not be trained on:
+
+        def loss_mask(self, token_ids: Sequence[int]) -> list[bool]    one entry per token of a sampled turn
+    """
 
     name: str
     stop: tuple[str, ...]
