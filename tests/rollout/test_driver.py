@@ -13,6 +13,7 @@ from spadework.core.messages import ToolCall, Turn
 from spadework.core.seeds import derive_seed
 from spadework.engines.engine import Completion, Request, SamplingParams, Weights
 from spadework.engines.scripted import ScriptedEngine
+from spadework.models.renderers.self_search import SelfSearchRenderer
 from spadework.models.renderers.tags import DEFAULT_TOOLS, TagsRenderer
 from spadework.models.tokenizer import train_tokenizer
 from spadework.rewards.citations import noted
@@ -357,3 +358,27 @@ def test_infrastructure_failures_are_a_status(run: Callable[..., Trajectory]) ->
 def test_a_bug_in_a_tool_is_raised(run: Callable[..., Trajectory]) -> None:
     with pytest.raises(ZeroDivisionError):
         run([Turn(calls=(ToolCall(name="search", arguments={"query": "bug"}),))])
+
+
+def test_what_the_policy_answered_itself_is_sampled_and_out_of_the_loss() -> None:
+    tokenizer = train_tokenizer(["Ondal Brin mayor Velor Tash"], vocab_size=600)
+    renderer = SelfSearchRenderer(tokenizer)
+    text = "<search> mayor</search><information> Velor</information><answer> Velor Tash</answer>"
+    said = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    trajectory = asyncio.run(
+        run_trajectory(
+            TASK,
+            agent=Planner(),
+            engine=ScriptedEngine(lambda request: said),
+            renderer=renderer,
+            gateway=Gateway([search]),
+            params=SamplingParams(max_tokens=50),
+            limits=Limits(max_tokens=400),
+        )
+    )
+    prompt, turn = trajectory.nodes
+    assert trajectory.status is Status.COMPLETED and trajectory.answer == "Velor Tash" and trajectory.ledger["calls"] == 0
+    assert turn.token_ids == said and not any(prompt.mask)
+    assert [token for token, kept in zip(said, turn.mask, strict=True) if not kept] == tokenizer.encode(" Velor", add_special_tokens=False)
+    turn.set_advantage(2.0)
+    assert [advantage != 0 for advantage in turn.advantages] == turn.mask

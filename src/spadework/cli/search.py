@@ -29,7 +29,10 @@ def run(
     from spadework.corpus.store import open_corpus
 
     hits = rank_corpus(open_corpus(corpus), mode, reranker=rerank).search(query, limit=limit)
-    lines = [f"{number}. {hit.title} [{hit.id}] {hit.score:.{2 if mode == 'bm25' else 4}f}\n   {hit.snippet}" for number, hit in enumerate(hits, start=1)]
+    lines = [
+        f"{number}. {hit.title} [{hit.id}] {hit.score:.{2 if mode == 'bm25' else 4}f}\n   {hit.snippet}"
+        for number, hit in enumerate(hits, start=1)
+    ]
     print_result([hit.model_dump() for hit in hits], as_json, "\n".join(lines) or "nothing found")
 
 
@@ -38,7 +41,9 @@ def serve(
     corpus: CorpusFolder,
     mode: SearchMode = "bm25",
     rerank: RerankModel = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on. There is no login: open it to machines you trust.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. There is no login: open it to machines you trust.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
 ) -> None:
     """Serve a corpus to agents of other frameworks by Search-R1's `POST /retrieve`, until Ctrl-C.

@@ -137,7 +137,9 @@ def rank_corpus(
         folder = corpus.folder / "dense" if isinstance(corpus, StoredCorpus) else None
         stored = DenseIndex.open(folder) if folder is not None and folder.is_dir() else None
         if stored is None and encoder is None:
-            raise InputError(f"search mode '{mode}' needs vectors of the documents; build the corpus with --dense MODEL, or name an encoder")
+            raise InputError(
+                f"search mode '{mode}' needs vectors of the documents; build the corpus with --dense MODEL, or name an encoder"
+            )
         if stored is not None and encoder not in (None, stored.model):
             raise InputError(f"the vectors in {folder} are of the model {stored.model}, not of {encoder}")
         model = SentenceEncoder(encoder or stored.model)  # type: ignore[union-attr]  # one of them is there

@@ -122,7 +122,10 @@ class _Pipeline:
         recorder = open_recorder(self.recipe.tools.tape, self.run.path)
         self.train, self.test = (
             make_environment(self.recipe, corpus, self.renderer, tasks=tasks, folder=self.run.path, recorder=recorder, spending=spending)
-            for corpus, tasks in ((self.data.train, chain.from_iterable(self.data.train_tasks.values())), (self.data.test, self.data.test_tasks))
+            for corpus, tasks in (
+                (self.data.train, chain.from_iterable(self.data.train_tasks.values())),
+                (self.data.test, self.data.test_tasks),
+            )
         )
         for stage, carry_out in (("reading", self._reading), ("sft", self._sft), ("rl", self._rl)):
             config = getattr(self.recipe, stage)

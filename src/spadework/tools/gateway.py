@@ -102,9 +102,7 @@ class Gateway:
         self._accounts[label] = Account(label, seed)
 
     def _account(self, label: str) -> Account:
-        if (account := self._accounts.get(label)) is None:
-            account = self._accounts[label] = Account(label, derive_seed(self.seed, label))
-        return account
+        return self._accounts.get(label) or self._accounts.setdefault(label, Account(label, derive_seed(self.seed, label)))
 
     async def call(self, call: ToolCall, label: str, shown: Sequence[Observation] = ()) -> Observation:
         """Carry out one call.
@@ -327,11 +325,9 @@ class Gateway:
         task.add_done_callback(self._closing.discard)
 
     def advance(self, progress: float) -> None:
-        """Tell tools that have a schedule how much of the training is done, a share in [0, 1]. On a tape they are others from now on."""
+        """Tell tools that have a schedule how much of the training is done, a share in [0, 1]."""
         for lane in self._lanes.values():
-            if (advance := getattr(lane.tool, "advance", None)) is not None:
-                advance(progress)
-                lane.__dict__.pop("version", None)
+            lane.advance(progress)
 
     async def drain(self) -> None:
         """Wait until everything that ended trajectories held is given back."""

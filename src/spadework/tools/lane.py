@@ -66,6 +66,12 @@ class Lane:
         """The tool's version; asked for once, because it may be the hash of a corpus."""
         return self.facts.version() if callable(self.facts.version) else self.facts.version
 
+    def advance(self, progress: float) -> None:
+        """Tell the tool how much of the training is done; if it cares, it is asked for its version again."""
+        if (advance := getattr(self.tool, "advance", None)) is not None:
+            advance(progress)
+            self.__dict__.pop("version", None)
+
     def rebind(self) -> None:
         """Start anew in another event loop, to which locks belong."""
         self._bucket = Bucket(self.limits.rate, self.limits.burst) if self.limits.rate is not None else None

@@ -29,6 +29,7 @@ __all__ = ["Client", "ProviderPart", "Result", "Service", "ServicePart", "key_fr
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _MAX_BYTES = 4_000_000
 """A larger answer is no list of search results."""
+_FREE = Usage()
 _SNIPPET = 1000
 """Characters of a result that are shown."""
 
@@ -65,7 +66,7 @@ providers: Registry[ProviderPart] = Registry("search provider", "spadework.tools
 register = providers.register
 
 
-def show(results: Sequence[Result], *, numbered: bool = False, usage: Usage = Usage()) -> Observation:
+def show(results: Sequence[Result], *, numbered: bool = False, usage: Usage = _FREE) -> Observation:
     """Results as an observation: one per line, title, address, passage."""
     lines = [_line(result) for result in results]
     if numbered:

@@ -50,32 +50,32 @@ class SearchConfig(ToolPart):
         if self.providers and idle:
             raise ValueError(f"'{idle[0]}' has no effect with providers, which rank by themselves")
         try:
-            self.parts()
+            self.named()
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
 
-    def parts(self) -> list[ProviderPart]:
+    def named(self) -> list[ProviderPart]:
         """The providers' parts.
 
         Raises:
             ConfigError: an unknown name or option.
         """
-        named = []
+        found = []
         for entry in self.providers:
             if isinstance(entry, ProviderPart):
-                named.append(entry)
+                found.append(entry)
                 continue
             ((name, options),) = entry.items() if isinstance(entry, dict) and len(entry) == 1 else ((entry, None),)
             if not isinstance(name, str) or not isinstance(options, dict | None):
                 raise ConfigError(f"providers: {entry!r} is neither a name nor a name with options")
-            named.append(providers.build(name, options, source="providers"))
-        return named
+            found.append(providers.build(name, options, source="providers"))
+        return found
 
     def build(self, context: ToolContext) -> Sequence[Tool]:
         """The tool `search`."""
         if self.providers:
-            return [WebSearchTool([part.build(self.limit, context) for part in self.parts()], self)]
+            return [WebSearchTool([part.build(self.limit, context) for part in self.named()], self)]
         corpus = context.need_corpus("search")
         if self.mode != "bm25" or self.encoder or self.rerank:
             if not isinstance(corpus, IndexedCorpus):

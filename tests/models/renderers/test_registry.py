@@ -11,7 +11,7 @@ def test_every_renderer_is_found_by_its_name(trained: PreTrainedTokenizerFast) -
 
 
 def test_unknown_names_and_options_are_refused(trained: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ConfigError, match="unknown renderer 'chatml'; there are hermes, tags"):
+    with pytest.raises(ConfigError, match="unknown renderer 'chatml'; there are hermes, self-search, tags"):
         make_renderer("chatml", trained)
     with pytest.raises(ConfigError, match="renderer 'tags' has no option 'prompt'; it has tools, instruction"):
         make_renderer("tags", trained, prompt="x")

@@ -1,6 +1,7 @@
 """Every web service against a server on loopback that answers as its documentation says, and as servers do that fail."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -29,7 +30,10 @@ SHAPES: dict[str, tuple[dict[str, Any], Any]] = {
     # What each service answers, as far as its documentation shows it, with fields that are not read.
     "serper": (
         {},
-        {"searchParameters": {"q": "x"}, "organic": [{"title": "Ondal Brin", "link": PAGE, "snippet": "The mayor &amp; the town.", "position": 1}]},
+        {
+            "searchParameters": {"q": "x"},
+            "organic": [{"title": "Ondal Brin", "link": PAGE, "snippet": "The mayor &amp; the town.", "position": 1}],
+        },
     ),
     "tavily": (
         {},
@@ -39,19 +43,37 @@ SHAPES: dict[str, tuple[dict[str, Any], Any]] = {
         {},
         {
             "type": "search",
-            "web": {"results": [{"title": "<strong>Ondal</strong> Brin", "url": PAGE, "description": "The <strong>mayor</strong> &amp; the town."}]},
+            "web": {
+                "results": [
+                    {"title": "<strong>Ondal</strong> Brin", "url": PAGE, "description": "The <strong>mayor</strong> &amp; the town."}
+                ]
+            },
         },
     ),
     "searxng": (
         {},
-        {"query": "x", "number_of_results": 0, "results": [{"title": "Ondal Brin", "url": PAGE, "content": "The mayor & the town.", "engine": "a"}]},
+        {
+            "query": "x",
+            "number_of_results": 0,
+            "results": [{"title": "Ondal Brin", "url": PAGE, "content": "The mayor & the town.", "engine": "a"}],
+        },
     ),
     "wikipedia": (
         {},
-        {"query": {"search": [{"ns": 0, "title": "Ondal Brin", "pageid": 7, "snippet": 'The <span class="searchmatch">mayor</span> &amp; the town.'}]}},
+        {
+            "query": {
+                "search": [
+                    {"ns": 0, "title": "Ondal Brin", "pageid": 7, "snippet": 'The <span class="searchmatch">mayor</span> &amp; the town.'}
+                ]
+            }
+        },
     ),
 }
-KEYS = {"serper": ("SERPER_API_KEY", "X-API-KEY", KEY), "tavily": ("TAVILY_API_KEY", "Authorization", f"Bearer {KEY}"), "brave": ("BRAVE_API_KEY", "X-Subscription-Token", KEY)}
+KEYS = {
+    "serper": ("SERPER_API_KEY", "X-API-KEY", KEY),
+    "tavily": ("TAVILY_API_KEY", "Authorization", f"Bearer {KEY}"),
+    "brave": ("BRAVE_API_KEY", "X-Subscription-Token", KEY),
+}
 
 
 class Server:
@@ -73,10 +95,8 @@ class Server:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
-                try:
+                with contextlib.suppress(OSError):  # a client that has given up
                     self.wfile.write(text.encode())
-                except OSError:  # a client that has given up
-                    pass
 
             do_GET = do_POST = answer
 

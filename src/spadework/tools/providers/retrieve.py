@@ -12,7 +12,7 @@ from typing import Any
 from spadework.tools.provider import Client, ProviderPart, Result, Service, register
 from spadework.tools.tool import Provider, ToolContext
 
-__all__ = ["Retrieve"]
+__all__ = ["Retrieve", "RetrievePart"]
 
 
 @register("retrieve")

@@ -11,7 +11,7 @@ from typing import Any
 from spadework.tools.provider import Client, ProviderPart, Result, Service, plain, register
 from spadework.tools.tool import Provider, ToolContext
 
-__all__ = ["SearXNG"]
+__all__ = ["SearXNG", "SearXNGPart"]
 
 
 @register("searxng")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from spadework.tools.provider import Client, Result, Service, ServicePart, key_from, plain, register
 from spadework.tools.tool import Provider, ToolContext
 
-__all__ = ["Tavily"]
+__all__ = ["Tavily", "TavilyPart"]
 
 
 @register("tavily")

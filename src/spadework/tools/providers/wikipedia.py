@@ -14,7 +14,7 @@ from spadework.core.errors import BrokenError
 from spadework.tools.provider import Client, ProviderPart, Result, Service, plain, register
 from spadework.tools.tool import Provider, ToolContext, TransientError
 
-__all__ = ["Wikipedia"]
+__all__ = ["Wikipedia", "WikipediaPart"]
 
 _PASSING = {"maxlag", "ratelimited", "readonly"}
 
