@@ -1,8 +1,12 @@
 """The commands that need no trained policy, from the outside: results, one-line errors, exit codes."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 
@@ -26,6 +30,28 @@ def test_search_finds_the_page(corpus: Path, spadework) -> None:
     assert [hit["id"] for hit in json.loads(out)] == ["c"]
     code, out, _ = spadework("search", "zebra", "--corpus", corpus)
     assert (code, out) == (0, "nothing found\n")
+
+
+def test_modes_need_vectors(corpus: Path, tmp_path: Path, spadework) -> None:
+    code, _, err = spadework("search", "village", "--corpus", corpus, "--mode", "hybrid")
+    assert (code, err.count("\n")) == (2, 1) and "build the corpus with --dense MODEL" in err
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps({"id": 1, "question": "village", "gold_ids": ["c"]}) + "\n")
+    code, _, err = spadework("eval", "retrieval", "--corpus", corpus, "--questions", questions, "--mode", "dense")
+    assert code == 2 and "build the corpus with --dense MODEL" in err
+
+
+def test_a_served_corpus_until_ctrl_c(corpus: Path) -> None:
+    code = "from spadework.cli.main import main; main()"
+    arguments = [sys.executable, "-c", code, "search", "serve", "--corpus", str(corpus), "--port", "0"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        answer = httpx.post(url, json={"queries": ["village cheese"], "topk": 1, "return_scores": True}, trust_env=False, timeout=60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert answer.json()["result"][0][0]["document"]["id"] == "c"
+    assert process.returncode == 130 and "Traceback" not in err
 
 
 def test_retrieval_by_hand(corpus: Path, tmp_path: Path, spadework) -> None:
@@ -76,6 +102,7 @@ def test_a_world_page_beside_its_facts(spadework) -> None:
     ("arguments", "message"),
     [
         (["search", "x", "--corpus", "nowhere"], "nowhere: not a corpus folder"),
+        (["search", "serve", "--corpus", "nowhere"], "nowhere: not a corpus folder"),
         (["view", "nowhere"], "nowhere is not a run folder"),
         (["view", "nowhere", "elsewhere"], "name it with --out FILE"),
         (["compare", "demo", "--out", "nowhere"], "at least two recipes"),

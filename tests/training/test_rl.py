@@ -74,10 +74,21 @@ def world() -> tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]:
 Loop = Callable[..., None]
 
 
+class Told(SearchTool):
+    """A search that keeps what it is told about the training."""
+
+    def __init__(self, corpus: MemoryCorpus) -> None:
+        super().__init__(corpus)
+        self.told: list[float] = []
+
+    def advance(self, progress: float) -> None:
+        self.told.append(progress)
+
+
 @pytest.fixture
 def loop(world: tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]) -> Loop:
     corpus, tasks, tokenizer = world
-    tools: list[Any] = [SearchTool(corpus), ReadTool(corpus)]
+    tools: list[Any] = [Told(corpus), ReadTool(corpus)]
     environment = Environment(corpus, Gateway(tools), Planner(), TagsRenderer(tokenizer), Limits(max_turns=3, max_tokens=300))
 
     def train(run: Run, learner: Learner, *, stage: RLStage = STAGE, kill_in: int | None = None) -> None:
@@ -94,6 +105,7 @@ def loop(world: tuple[MemoryCorpus, list[Task], PreTrainedTokenizerFast]) -> Loo
         save = lambda: save_stage(run, "rl", learner, tokenizer)  # noqa: E731
         asyncio.run(train_rl(stage, learner, engine, environment, draw, run=run, save=save, seed=3, started=time.monotonic()))
 
+    train.told = tools[0].told  # type: ignore[attr-defined]
     return train
 
 
@@ -124,6 +136,8 @@ def test_a_run_says_what_happened(make_model: Make, world: Any, loop: Loop, tmp_
         sampled = [node for node in record.trajectory.nodes if node.kind == "generation"]
         assert sampled and {node.version for node in sampled} == {3}, "sampled by the weights before the last step"
         assert all(len(node.advantages) == len(node.token_ids) for node in sampled)
+    # Every step begins with the share that is done.
+    assert loop.told == [0.0, 0.25, 0.5, 0.75]  # type: ignore[attr-defined]
 
 
 def changed(**values: Any) -> RLStage:

@@ -1,8 +1,9 @@
 """Corpora that can be searched: in memory, or in a folder that is read lazily.
 
 A corpus folder holds `documents.jsonl` (one document per line), `offsets.npy` (where each line starts), `index/` (BM25), `dense/` (vectors,
-if an encoder was given) and `manifest.json` (schema version, content hash, counts, settings). It is written under another name and
-then renamed, so a folder with a manifest is whole. Opening one reads the manifest only; documents and postings are memory-mapped, so a corpus may be larger than memory.
+if an encoder was given) and `manifest.json` (schema version, content hash, counts, settings). It is written under another name and then
+renamed, so a folder with a manifest is whole. Opening one reads the manifest only; documents, postings and vectors are memory-mapped, so a
+corpus may be larger than memory.
 
 The content hash covers the documents in their order and nothing else. Not done: adding to or deleting from a built corpus.
 """
