@@ -81,7 +81,7 @@ class Bubblewrap:
             options += ["--uid", str(uid), "--gid", str(uid)]
         for key, value in _ENVIRONMENT.items():
             options += ["--setenv", key, value]
-        options += [*_system(), *mounts, "--ro-bind", str(Path(__file__).with_name("interpreter.py")), "/opt/interpreter.py"]
+        options += ["--perms", "0755", "--dir", "/opt", *_system(), *mounts, "--ro-bind", str(Path(__file__).with_name("interpreter.py")), "/opt/interpreter.py"]
         options += ["--tmpfs", "/dev", "--symlink", "/tmp", "/dev/shm"]
         for node in ("null", "zero", "full", "random", "urandom"):
             options += ["--dev-bind", f"/dev/{node}", f"/dev/{node}"]
@@ -94,7 +94,7 @@ class Bubblewrap:
             command=(python, "-I", "-S", "-B", "-X", "utf8", "/opt/interpreter.py"),
             inputs=(
                 (("--seccomp",), self.filter, ()),
-                (("--perms", "0444", "--ro-bind-data"), users, ("/etc/passwd",)),
+                (("--perms", "0755", "--dir", "/etc", "--perms", "0444", "--ro-bind-data"), users, ("/etc/passwd",)),
                 (("--perms", "0444", "--ro-bind-data"), f"agent:x:{uid}:\n".encode(), ("/etc/group",)),
                 (("--args",), b"".join(option.encode() + b"\0" for option in options), ()),
             ),
