@@ -22,7 +22,7 @@ from spadework.core.errors import InputError
 from spadework.tools.sandboxes import seccomp
 from spadework.tools.sandboxes.sandbox import Launch, Limits
 
-__all__ = ["PACKAGES", "Bubblewrap"]
+__all__ = ["ENVIRONMENT", "PACKAGES", "Bubblewrap", "package_folders"]
 
 PACKAGES = ("numpy", "pandas", "matplotlib")
 """What the code may import beside the standard library, as far as it is installed."""
@@ -31,7 +31,7 @@ _FIRST_UID, _UIDS = 0x70000000, 0x0F000000
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 _INSTALL = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S bubblewrap)"
 _ELSEWHERE = "it needs Linux; run Spadework in a Linux virtual machine or container"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
     "TMPDIR": "/tmp",
@@ -44,6 +44,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
+"""All that the code sees of an environment."""
 
 
 class Bubblewrap:
@@ -79,7 +80,7 @@ class Bubblewrap:
         options = [*self._privileges(), *_NAMESPACES, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
         if not self.root:
             options += ["--uid", str(uid), "--gid", str(uid)]
-        for key, value in _ENVIRONMENT.items():
+        for key, value in ENVIRONMENT.items():
             options += ["--setenv", key, value]
         options += ["--perms", "0755", "--dir", "/opt", *_system(), *mounts, "--ro-bind", str(Path(__file__).with_name("interpreter.py")), "/opt/interpreter.py"]
         options += ["--tmpfs", "/dev", "--symlink", "/tmp", "/dev/shm"]
@@ -98,7 +99,7 @@ class Bubblewrap:
                 (("--perms", "0444", "--ro-bind-data"), f"agent:x:{uid}:\n".encode(), ("/etc/group",)),
                 (("--args",), b"".join(option.encode() + b"\0" for option in options), ()),
             ),
-            paths=tuple(f"/opt/packages{number}" for number in range(len(_package_folders()))) + ("/tmp",),
+            paths=tuple(f"/opt/packages{number}" for number in range(len(package_folders()))) + ("/tmp",),
             uid=uid if self.root else 0,
         )
 
@@ -124,15 +125,15 @@ def _python() -> tuple[str, list[str]]:
     prefix = Path(sys.base_prefix).resolve()
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     mounts = []
-    for number, folder in enumerate(_package_folders()):
+    for number, folder in enumerate(package_folders()):
         mounts += ["--ro-bind", folder, f"/opt/packages{number}"]
     if prefix.is_relative_to("/usr"):
         return str(prefix / "bin" / name), mounts
     return f"/opt/python/bin/{name}", [*mounts, "--ro-bind", str(prefix), "/opt/python", "--setenv", "LD_LIBRARY_PATH", "/opt/python/lib"]
 
 
-def _package_folders() -> list[str]:
-    """The folders that hold the packages."""
+def package_folders() -> list[str]:
+    """The folders of the host that hold the packages."""
     found = {}
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)

@@ -12,6 +12,7 @@ Only the standard library is imported, and no part of Spadework, which does not 
 
 import binascii
 import ctypes
+import fcntl
 import io
 import json
 import os
@@ -226,11 +227,11 @@ def _answer(request: dict, setup: dict, namespace: dict, number: int) -> dict:
 
 def main() -> None:
     """Serve requests until the other side is gone."""
-    requests, replies = int(sys.argv[1]), int(sys.argv[2])
-    moved = [os.dup2(requests, 200, False), os.dup2(replies, 201, False), os.dup2(1, 202, False)]
+    # First to numbers above those they end up with, so that none is overwritten before it is moved.
+    moved = [fcntl.fcntl(source, fcntl.F_DUPFD, _OUTPUT + 1) for source in (int(sys.argv[1]), int(sys.argv[2]), 1)]
     for source, target in zip(moved, (_REQUESTS, _REPLIES, _OUTPUT), strict=True):
         os.dup2(source, target, False)
-    os.closerange(_OUTPUT + 1, 1024)
+    os.closerange(_OUTPUT + 1, os.sysconf("SC_OPEN_MAX"))
     setup = receive(_REQUESTS)
     sys.path += [path for path in setup["paths"] if path not in sys.path]
     landlock = confine(setup)

@@ -31,8 +31,9 @@ class Output:
 
 
 def shorten(text: str, chars: int) -> str:
-    """Leave out the middle of a text that is longer than `chars`, with a line that says how much is missing."""
+    """Leave out the middle of a text that is longer than `chars`, with a line that says so."""
     if len(text) <= chars:
         return text
-    half = max(1, (chars - 60) // 2)
-    return f"{text[:half]}\n[output limit: {len(text) - 2 * half} of {len(text)} characters are left out]\n{text[-half:]}"
+    note = f"\n[output limit of {chars} characters: the middle is left out]\n"
+    half = (chars - len(note)) // 2
+    return text[:half] + note + text[-half:]

@@ -77,6 +77,7 @@ class Launch:
     """Folders with packages, as they are called inside."""
     confined: bool = True
     """Whether a process namespace holds everything that the code starts, so that all of it dies with its first process."""
+    cwd: str = "/"
     uid: int = 0
     """The user that the interpreter becomes before it runs anything; 0: it keeps its own."""
 

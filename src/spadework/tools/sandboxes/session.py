@@ -32,7 +32,9 @@ _WATCH_SECONDS = 0.05
 _FLOOD_BYTES = 16 << 20
 _CALM_SECONDS = 0.25
 """How long the kernel gets to bury processes that were ended after a call."""
-_LOST = "The interpreter was restarted: all variables, imports and files in /tmp are lost."
+
+_ENDING: set[asyncio.Task[None]] = set()
+"""Held here because the loop holds its tasks weakly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Session:
             await session.close()
             raise BrokenError(f"the sandbox did not start: {session._output.text().strip() or error}") from error
         except BaseException:
-            session.kill()
+            session._abandon()
             raise
         session._output = Output(limits.output_chars * 4)
         return session
@@ -127,11 +129,11 @@ class Session:
         except FrameError as problem:
             error, stop = None, str(problem)
         except BaseException:
-            self.kill()
+            self._abandon()
             raise
         if stop is not None:
             await self.close()
-            error = f"{stop or self._end()}\n{_LOST}" if error is None else f"{error}\n{stop}\n{_LOST}"
+            error = "\n".join(part for part in (error, stop or self._end()) if part)
         text = "\n".join(part.rstrip("\n") for part in (self._output.text(), value, error) if part)
         self._output = Output(self.limits.output_chars * 4)
         return Result(shorten(text, self.limits.output_chars), error is None, images, lost=stop is not None)
@@ -224,7 +226,7 @@ class Session:
 
     async def _settle(self) -> str | None:
         """After a reply: nothing may run on, and nothing may wait in the channel. The reason if the session can not be used again."""
-        if os.get_blocking(self._replies) or self._waiting():
+        if self._waiting():
             return "The interpreter sent bytes after the end of a message."
         if problem := self._excess():
             return problem
@@ -239,9 +241,10 @@ class Session:
 
     def _waiting(self) -> bool:
         try:
-            return bool(os.read(self._replies, 1)) or True
+            os.read(self._replies, 1)
         except BlockingIOError:
             return False
+        return True
 
     def _find_processes(self) -> None:
         self._head = int(json.loads(os.read(self._info, 4096))["child-pid"])
@@ -285,6 +288,13 @@ class Session:
                 os.close(descriptor)
         self._first = self._second = -1
 
+    def _abandon(self) -> None:
+        """End it in the background, for a call that is cancelled."""
+        self.kill()
+        task = asyncio.get_running_loop().create_task(self.close())
+        _ENDING.add(task)
+        task.add_done_callback(_ENDING.discard)
+
     def _send_kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             if self._first >= 0:
@@ -310,6 +320,9 @@ class Session:
             async with asyncio.timeout(_END_SECONDS):
                 while self._process.poll() is None:
                     await asyncio.sleep(0.002)
+        except asyncio.CancelledError:
+            self._process.wait(_END_SECONDS)  # the loop is going; a moment's blocking leaves nothing behind
+            raise
         except TimeoutError:
             self._process.kill()
             raise BrokenError(f"a sandbox did not end within {_END_SECONDS:g} s (process {self._process.pid})") from None
@@ -343,7 +356,7 @@ def _popen(launch: Launch, given: list[int]) -> subprocess.Popen[bytes]:
             stdout=print_end,
             stderr=print_end,
             env=launch.environment,
-            cwd="/",
+            cwd=launch.cwd,
             pass_fds=[request_end, reply_end, *([info_end] if launch.confined else []), *contents],
             start_new_session=True,
         )
