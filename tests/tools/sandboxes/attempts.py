@@ -154,7 +154,8 @@ FILES = [
     Attempt("read-environment", "print({{secret!r}} in repr(os.environ), sorted(os.environ)[:1])", "False \\['HOME'\\]"),
     Attempt(
         "read-canaries-anywhere",
-        "print([name for folder, _, names in os.walk('/') if not folder.startswith(('/usr', '/opt')) for name in names if 'canary' in name])",
+        "tops = [name for name in os.listdir('/') if name not in ('usr', 'opt') and not os.path.islink('/' + name)]\n"
+        "print([name for top in tops for _, _, names in os.walk('/' + top, followlinks=False) for name in names if 'canary' in name])",
         "\\[\\]",
     ),
     Attempt("read-top-folders", "print(sorted(set(os.listdir('/')) - {'bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'}))",
@@ -288,7 +289,7 @@ KERNEL = [
         "\\[0, 1, 2, 3, 4, 5\\]",
     ),
     Attempt("descriptors-of-programs", "print(subprocess.run(['sh', '-c', 'for n in 3 4 5 6 7 8 9; do (: >&$n) 2>&- && echo $n; done; true'],"
-            " capture_output=True, text=True, close_fds=False).stdout)", "\\s*"),
+            " capture_output=True, text=True, close_fds=False).stdout)", "\\[no output\\]"),
     Attempt("descriptors-terminal", "print([os.isatty(number) for number in range(3)])", "\\[False, False, False\\]"),
 ]  # fmt: skip
 
@@ -298,22 +299,23 @@ BOMBS = [
     Attempt("bomb-fork-recursive", "while True:\n    try: os.fork()\n    except OSError: pass", f"({_TIME}|.*)"),
     Attempt(
         "bomb-threads",
-        "import threading\nlimits(lambda: threading.Thread(target=time.sleep, args=(0.3,), daemon=True).start())",
+        "import threading\nlimits(lambda: threading.Thread(target=time.sleep, args=(0.2,), daemon=True).start())\n"
+        "for thread in threading.enumerate()[1:]: thread.join()",
         "refused RuntimeError after \\d{1,2}",
     ),
-    Attempt("bomb-memory", "kept = []\nwhile True: kept.append(bytearray(1 << 24))", "MemoryError: the memory limit was reached"),
+    Attempt("bomb-memory", "kept = []\ntry:\n    while True: kept.append(bytearray(1 << 24))\nfinally: kept.clear()", "MemoryError: the memory limit was reached"),
     Attempt(
         "bomb-memory-of-many-processes",
-        "for _ in range(8):\n    if not os.fork():\n        kept = bytearray(os.urandom(1 << 20)) * 200\n        time.sleep(60)\ntime.sleep(60)",
-        "The memory limit of 512 MiB for all processes together was reached\\.",
+        "for _ in range(8):\n    if not os.fork():\n        kept = b'a' * (160 << 20)\n        time.sleep(60)\ntime.sleep(60)",
+        f"The memory limit of 512 MiB for all processes together was reached\\.|{_TIME}",
     ),
-    Attempt("bomb-memory-mapped", "import mmap\nkept = []\nlimits(lambda: kept.append(mmap.mmap(-1, 1 << 24)))", "refused ENOMEM after \\d{1,2}"),
+    Attempt("bomb-memory-mapped", "import mmap\nkept = []\nlimits(lambda: kept.append(mmap.mmap(-1, 1 << 24)))\nkept.clear()", "refused ENOMEM after \\d{1,2}"),
     Attempt("bomb-large-integer", "x = 10 ** 10 ** 9", f"({_TIME}|MemoryError: the memory limit was reached)"),
     Attempt("bomb-disk", "file = open('/tmp/large', 'wb', 0)\nlimits(file.write, bytes(1 << 16))", "refused (ENOSPC|EFBIG) after \\d{2,3}"),
     Attempt(
         "bomb-disk-many-files",
-        "for n in range(99):\n    try: open(f'/tmp/part{n}', 'wb').write(bytes(1 << 20))\n    except OSError as problem: break\n"
-        "print('refused', errno.errorcode[problem.errno], n)",
+        "for n in range(99):\n    try: open(f'/tmp/part{n}', 'wb').write(bytes(1 << 20))\n"
+        "    except OSError as problem: print('refused', errno.errorcode[problem.errno], n); break",
         "refused ENOSPC \\d",
     ),
     Attempt("bomb-disk-shared-memory", "file = open('/dev/shm/large', 'wb', 0)\nlimits(file.write, bytes(1 << 16))",
@@ -324,13 +326,13 @@ BOMBS = [
         "for n in range(100_000): os.close(os.open(f'/tmp/{n}', os.O_CREAT))",
         "The limit of 500 files in /tmp was reached\\.",
     ),
-    Attempt("bomb-descriptors", "kept = []\nlimits(lambda: kept.append(open('/dev/null')))", "refused EMFILE after \\d{2,3}"),
+    Attempt("bomb-descriptors", "kept = []\nlimits(lambda: kept.append(open('/dev/null')))\nkept.clear()", "refused EMFILE after \\d{2,3}"),
     Attempt("bomb-output", "while True: os.write(1, b'a' * 65536)", "(?s)a+.*The code printed more than 16 MiB\\."),
     Attempt("bomb-output-of-a-program", "subprocess.run(['yes'])", "(?s)(y\n)+.*The code printed more than 16 MiB\\."),
     Attempt("bomb-value", "'a' * 50_000_000", "(?s)'a+.*left out\\].*"),
     Attempt("bomb-traceback", "raise ValueError('a' * 10_000_000)", "(?s)Traceback.*left out\\]a*.*"),
     Attempt("bomb-stack", "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
-            "(?s)(The interpreter crashed \\(SIGSEGV\\)\\.|.*RecursionError.*|MemoryError.*)"),
+            f"(?s)({_TIME}|The interpreter crashed \\(SIGSEGV\\)\\.|.*RecursionError.*|MemoryError.*)"),
     Attempt("bomb-segfault", "ctypes.string_at(0)", "The interpreter crashed \\(SIGSEGV\\)\\."),
     Attempt("bomb-nesting", "eval('(' * 100_000 + ')' * 100_000)", "(?s)(MemoryError.*|.*(SyntaxError|RecursionError).*|The interpreter crashed.*)"),
     Attempt("time-loop", "while True: pass", _TIME),
@@ -347,8 +349,8 @@ BOMBS = [
 _SEND = "def frame(body): return struct.pack('>I', len(body)) + body\n"
 _CAUGHT = "The interpreter sent .*|.*no reply to the open request.*|.*not JSON.*|.*PNG.*|.*base64.*|.*too many figures.*|.*wrong type.*|.*number that no reply.*"
 _OPEN_ID = (
-    "import gc, json\n"
-    "[nonce] = {found['id'] for found in gc.get_objects() if type(found) is dict and isinstance(found.get('id'), str) and 'code' in found}\n"
+    "import json\nframe_of = sys._getframe()\nwhile 'request' not in frame_of.f_locals: frame_of = frame_of.f_back\n"
+    "nonce = frame_of.f_locals['request']['id']\n"
 )
 PROTOCOL = [
     Attempt("protocol-forged-reply", _SEND + "os.write(4, frame(b'{\"id\": \"x\", \"value\": \"a\"}'))", _CAUGHT),
@@ -379,10 +381,10 @@ PROTOCOL = [
         "a reply with too many figures.*",
     ),
     Attempt("protocol-flood", "while True: os.write(4, b'\\0' * 65536)", _CAUGHT),
-    Attempt("protocol-replies-closed", "os.close(4)", "The interpreter ended with status 1\\.|(?s).*Bad file descriptor.*"),
-    Attempt("protocol-requests-closed", "os.close(3)", "(?s).*"),
+    Attempt("protocol-replies-closed", "os.close(4)", "(?s).*The interpreter (ended with status 1|crashed \\(SIGKILL\\))\\."),
+    Attempt("protocol-requests-closed", "os.close(3)", "\\[no output\\]"),
     Attempt("protocol-output-closed", "sys.stdout.close(); os.close(1); os.close(2)", "\\[no output\\]"),
-    Attempt("protocol-output-replaced", "sys.stdout = sys.stderr = None", "\\[no output\\]|(?s).*"),
+    Attempt("protocol-output-replaced", "sys.stdout = sys.stderr = None", "\\[no output\\]"),
     Attempt("protocol-exit", "raise SystemExit(3)", "SystemExit: 3"),
     Attempt("protocol-hard-exit", "os._exit(0)", "The interpreter ended with status 0\\."),
 ]

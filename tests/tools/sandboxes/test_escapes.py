@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SLEEP = f"{80_000 + os.getpid() % 10_000}.25"
 """Seconds that nothing else on this machine sleeps, so that a process that outlived its call is found by its command line."""
 
+CLEAN = "import os, shutil\nfor name in os.listdir('/tmp'): (shutil.rmtree if os.path.isdir('/tmp/' + name) else os.remove)('/tmp/' + name)\n6 * 7"
+
 
 class Host:
     """Secrets in several places, and servers that must hear nothing."""
@@ -112,7 +114,10 @@ def test_an_attempt_fails_and_the_sandbox_works_on(attempt: Attempt, host: Host,
     assert host.secret not in text
     assert re.fullmatch(attempt.expect, text.strip()), text
     host.check()
-    assert run("import os, shutil\nfor name in os.listdir('/tmp'): (shutil.rmtree if os.path.isdir(name) else os.remove)('/tmp/' + name)\n6 * 7").text == "42"
+    after = run(CLEAN)
+    if after.meta["lost"]:  # the attempt broke the interpreter in a way that shows at the next call, which said so
+        after = run(CLEAN)
+    assert after.text == "42"
 
 
 def test_there_are_enough_attempts_and_their_names_differ() -> None:

@@ -151,8 +151,8 @@ class Session:
             except BlockingIOError:
                 return
             except BrokenPipeError:
-                self._finish(_Stop())
-            if not pending or outcome.done():
+                pending = pending[:0]  # the interpreter is going; the end of its replies tells when it has gone
+            if not pending:
                 loop.remove_writer(self._requests)
 
         self._thaw()
@@ -315,6 +315,8 @@ class Session:
             if self._outcome is None or self._process.poll() is not None or not self._gone():
                 break
             await asyncio.sleep(0.002)
+        if self.alive:
+            self._read_output()
         self.kill()
         try:
             async with asyncio.timeout(_END_SECONDS):
