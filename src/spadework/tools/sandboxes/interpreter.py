@@ -214,7 +214,7 @@ def _answer(request: dict, setup: dict, namespace: dict, number: int) -> dict:
             pass
     _streams()
     used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + 1 + setup["cpu_seconds"]
+    soft = int(used.ru_utime + used.ru_stime + 0.999) + setup["cpu_seconds"]
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     reply = run(request["code"], f"<call {number}>", namespace, setup["output_chars"])
     images = []

@@ -75,10 +75,9 @@ class Pool:
         """End all that are ready, and wait for those that are ending."""
         self._bind()
         self.warm = 0
-        ready, self._ready = self._ready, []
-        for session in ready:
-            self.dispose(session)
-        while self._tasks:
+        while self._ready or self._tasks:  # one more may become ready while others end
+            while self._ready:
+                self.dispose(self._ready.pop())
             await asyncio.gather(*self._tasks)
 
     async def _fill(self) -> None:

@@ -199,11 +199,11 @@ class Session:
             try:
                 data = os.read(self._printed, 1 << 16)
             except BlockingIOError:
-                return
+                break
             if not data:
                 if self._outcome is not None and not self._outcome.done():
                     asyncio.get_running_loop().remove_reader(self._printed)
-                return
+                break
             self._output.add(data)
         if self._output.total > _FLOOD_BYTES:
             self._finish(_Stop(f"The code printed more than {_FLOOD_BYTES >> 20} MiB."))
@@ -251,6 +251,8 @@ class Session:
         self._first = os.pidfd_open(self._head)
         [interpreter] = children(self._head)
         self._second = os.pidfd_open(interpreter)
+        if not spent(self._head, self.limits.memory_mb).memory_mb:
+            raise OSError("its memory can not be watched")
 
     def _freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -310,20 +312,21 @@ class Session:
         Raises:
             BrokenError: it is still there after ten seconds.
         """
-        # A crash ends by itself, and its status says how: give it a moment.
-        for _ in range(25):
-            if self._outcome is None or self._process.poll() is not None or not self._gone():
-                break
-            await asyncio.sleep(0.002)
-        if self.alive:
-            self._read_output()
-        self.kill()
         try:
             async with asyncio.timeout(_END_SECONDS):
+                # A crash ends by itself, and its status says how: give it a moment.
+                for _ in range(25):
+                    if self._outcome is None or self._process.poll() is not None or not self._gone():
+                        break
+                    await asyncio.sleep(0.002)
+                if self.alive:
+                    self._read_output()
+                self.kill()
                 while self._process.poll() is None:
                     await asyncio.sleep(0.002)
         except asyncio.CancelledError:
-            self._process.wait(_END_SECONDS)  # the loop is going; a moment's blocking leaves nothing behind
+            self.kill()
+            self._process.wait(_END_SECONDS)  # a moment's blocking, so that nothing is left behind
             raise
         except TimeoutError:
             self._process.kill()

@@ -11,6 +11,8 @@ from spadework.tools.sandboxes.sandbox import Spent
 __all__ = ["children", "spent"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""What the kernel answers about a process that ends while it is looked at."""
 
 
 def children(pid: int) -> list[int]:
@@ -19,8 +21,8 @@ def children(pid: int) -> list[int]:
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             found += [int(child) for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # a process or thread that ends while it is looked at
+    except _GONE:
+        pass
     return found
 
 
@@ -48,7 +50,7 @@ def _read(path: str) -> str:
 def _resident(pid: int) -> int:
     try:
         return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE
-    except (FileNotFoundError, ProcessLookupError):
+    except _GONE:
         return 0
 
 
@@ -56,7 +58,7 @@ def _proportional(pid: int) -> int:
     """Resident memory, where a page that n processes share counts one n-th."""
     try:
         lines = _read(f"/proc/{pid}/smaps_rollup").splitlines()
-    except (FileNotFoundError, ProcessLookupError):
+    except _GONE:
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
@@ -65,6 +67,6 @@ def _files(head: int) -> int:
     """Files in the sandbox's /tmp; its first process sees them under its own root."""
     try:
         found = os.statvfs(f"/proc/{head}/root/tmp")
-    except (FileNotFoundError, ProcessLookupError):
+    except _GONE:
         return 0
     return found.f_files - found.f_ffree
