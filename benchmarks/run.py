@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling
+from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling, sandbox
 from benchmarks.models import CUTS
 from benchmarks.table import Row, show, write
 

@@ -120,8 +120,13 @@ def test_every_limit_has_its_own_text(backend: Bubblewrap) -> None:
     assert cpu.text == "The processor-time limit of 1 s was reached." + LOST
     memory = limited(backend, "x = bytearray(1 << 30)", memory_mb=512, seconds=30)
     assert memory.text == "MemoryError: the memory limit was reached" and not memory.meta["lost"]
-    fork = "import os, time\nfor _ in range(4):\n    if not os.fork():\n        x = b'a' * (160 << 20)\n        time.sleep(60)\ntime.sleep(60)"
-    assert limited(backend, fork, memory_mb=512, seconds=60).text == "The memory limit of 512 MiB for all processes together was reached." + LOST
+    fork = (
+        "import os, time\nfor _ in range(4):\n    if not os.fork():\n        x = b'a' * (160 << 20)\n        time.sleep(60)\ntime.sleep(60)"
+    )
+    assert (
+        limited(backend, fork, memory_mb=512, seconds=60).text
+        == "The memory limit of 512 MiB for all processes together was reached." + LOST
+    )
     files = limited(backend, "for n in range(900): open(f'/tmp/{n}', 'w').close()\n1", files=100, seconds=30)
     assert files.text.endswith("The limit of 100 files in /tmp was reached." + LOST)
 
@@ -137,7 +142,10 @@ def test_without_state_every_call_starts_anew(backend: Bubblewrap) -> None:
     async def calls() -> list[str]:
         tool = PythonTool(backend, PythonConfig(state="none", warm=1))
         try:
-            return [(await tool(code=code)).text for code in ("x = 1; open('/tmp/a', 'w').write('b')", "'x' in globals()", "import os\nos.listdir()")]
+            return [
+                (await tool(code=code)).text
+                for code in ("x = 1; open('/tmp/a', 'w').write('b')", "'x' in globals()", "import os\nos.listdir()")
+            ]
         finally:
             await tool.close()
 
@@ -255,7 +263,9 @@ def test_five_hundred_mixed_calls_at_once_leave_nothing_behind(backend: Bubblewr
     assert census() == before
     cancelled = [result for result in found if isinstance(result, asyncio.CancelledError)]
     results = [result for result in found if isinstance(result, Observation)]
-    assert len(cancelled) + len(results) == 500, [result for result in found if not isinstance(result, asyncio.CancelledError | Observation)]
+    assert len(cancelled) + len(results) == 500, [
+        result for result in found if not isinstance(result, asyncio.CancelledError | Observation)
+    ]
     assert len(results) >= 483  # one in 31 is cancelled, some of them after they have ended
     assert {"2", "4", "1048576"} <= {result.text for result in results}
 

@@ -1,6 +1,6 @@
 """Python: runs code that the model wrote, in a sandbox, and shows what it printed, the value of the last expression, and figures.
 
-`state: trajectory` keeps one interpreter per trajectory, so variables survive from call to call; `state: none` gives every call a fresh one.
+`state: trajectory` keeps one interpreter per trajectory, so variables survive between calls; `state: none` gives every call a fresh one.
 An exception is the policy's own mistake, and so is a limit that the code met: status `error`, with a short traceback or the name of the
 limit. When a limit or a crash ends the interpreter, the text says that the state is lost. A sandbox that can not be started is
 infrastructure: `BrokenError`. What is isolated, and what is not: `docs/sandbox.md`.
@@ -70,7 +70,8 @@ class PythonTool:
         self.facts = Facts(version=version, state=self.name if kept else "", retry=not kept, content=False)
         memory = "Variables are kept from call to call." if kept else "Every call starts anew."
         description = (
-            "Run Python code, without a network. You get what it prints, the value of the last expression, and matplotlib figures. " + memory
+            "Run Python code, without a network. You get what it prints, the value of the last expression, and matplotlib figures. "
+            + memory
         )
         code = {"type": "string", "description": "Python source code; NumPy can be imported."}
         self.schema: dict[str, Any] = {
@@ -114,7 +115,7 @@ class PythonTool:
         """The trajectory has ended: end its interpreter."""
         self._turns.pop(label, None)
         session = self._sessions.pop(label, None)
-        return session and session.close()
+        return session.close() if session is not None else None
 
     async def close(self) -> None:
         """End all interpreters."""
@@ -127,7 +128,9 @@ class PythonTool:
     async def _session(self, label: str) -> Session:
         if label not in self._sessions:
             if len(self._sessions) >= self.config.sessions:
-                raise BrokenError(f"{len(self._sessions)} trajectories hold an interpreter; raise 'sessions', or run fewer at the same time")
+                raise BrokenError(
+                    f"{len(self._sessions)} trajectories hold an interpreter; raise 'sessions', or run fewer at the same time"
+                )
             self._sessions[label] = await self.pool.take()
         return self._sessions[label]
 

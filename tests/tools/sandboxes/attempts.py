@@ -4,6 +4,8 @@ An attempt prints `refused NAME` with the name of the error, or `ESCAPED` if not
 its test too. `expect` is a pattern for the whole text. Values in double braces are filled in by the test, which knows the host.
 """
 
+# ruff: noqa: E501
+
 from dataclasses import dataclass
 
 PRELUDE = '''
@@ -353,31 +355,43 @@ _OPEN_ID = (
     "nonce = frame_of.f_locals['request']['id']\n"
 )
 PROTOCOL = [
-    Attempt("protocol-forged-reply", _SEND + "os.write(4, frame(b'{\"id\": \"x\", \"value\": \"a\"}'))", _CAUGHT),
+    Attempt("protocol-forged-reply", _SEND + 'os.write(4, frame(b\'{"id": "x", "value": "a"}\'))', _CAUGHT),
     Attempt("protocol-pickle", _SEND + "import pickle\nos.write(4, frame(pickle.dumps(os.system)))", _CAUGHT),
-    Attempt("protocol-huge-length", "os.write(4, struct.pack('>I', 0xFFFFFFFF))\ntime.sleep(60)", "The interpreter sent a message of 4294967295 bytes\\."),
+    Attempt(
+        "protocol-huge-length",
+        "os.write(4, struct.pack('>I', 0xFFFFFFFF))\ntime.sleep(60)",
+        "The interpreter sent a message of 4294967295 bytes\\.",
+    ),
     Attempt("protocol-part-of-a-frame", "os.write(4, struct.pack('>I', 1000) + b'{')\ntime.sleep(60)", _TIME),
     Attempt("protocol-nesting", _SEND + "os.write(4, frame(b'[' * 60_000))\ntime.sleep(60)", "a message that is not JSON"),
     Attempt("protocol-huge-integer", _SEND + "os.write(4, frame(b'{\"id\": ' + b'9' * 60_000 + b'}'))\ntime.sleep(60)", _CAUGHT),
     Attempt("protocol-not-a-number", _SEND + "os.write(4, frame(b'{\"id\": NaN}'))\ntime.sleep(60)", _CAUGHT),
     Attempt(
         "protocol-two-replies",
-        _SEND + _OPEN_ID + "reply = frame(json.dumps({'id': nonce, 'value': 'a', 'error': None, 'images': []}).encode())\nos.write(4, reply + reply)",
+        _SEND
+        + _OPEN_ID
+        + "reply = frame(json.dumps({'id': nonce, 'value': 'a', 'error': None, 'images': []}).encode())\nos.write(4, reply + reply)",
         "The interpreter sent bytes after the end of a message\\.",
     ),
     Attempt(
         "protocol-wrong-types",
-        _SEND + _OPEN_ID + "os.write(4, frame(json.dumps({'id': nonce, 'value': {'a': 1}, 'error': None, 'images': []}).encode()))\ntime.sleep(60)",
+        _SEND
+        + _OPEN_ID
+        + "os.write(4, frame(json.dumps({'id': nonce, 'value': {'a': 1}, 'error': None, 'images': []}).encode()))\ntime.sleep(60)",
         "a reply with values of the wrong type",
     ),
     Attempt(
         "protocol-figure-that-is-none",
-        _SEND + _OPEN_ID + "os.write(4, frame(json.dumps({'id': nonce, 'value': None, 'error': None, 'images': ['PHN2Zz4=']}).encode()))\ntime.sleep(60)",
+        _SEND
+        + _OPEN_ID
+        + "os.write(4, frame(json.dumps({'id': nonce, 'value': None, 'error': None, 'images': ['PHN2Zz4=']}).encode()))\ntime.sleep(60)",
         "a figure that is not PNG",
     ),
     Attempt(
         "protocol-too-many-figures",
-        _SEND + _OPEN_ID + "os.write(4, frame(json.dumps({'id': nonce, 'value': None, 'error': None, 'images': ['a'] * 99}).encode()))\ntime.sleep(60)",
+        _SEND
+        + _OPEN_ID
+        + "os.write(4, frame(json.dumps({'id': nonce, 'value': None, 'error': None, 'images': ['a'] * 99}).encode()))\ntime.sleep(60)",
         "a reply with too many figures.*",
     ),
     Attempt("protocol-flood", "while True: os.write(4, b'\\0' * 65536)", _CAUGHT),

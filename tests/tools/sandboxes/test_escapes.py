@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.tools.sandboxes.attempts import ATTEMPTS, PRELUDE, Attempt
 from tests.tools.sandboxes.conftest import Run
 
@@ -18,7 +17,12 @@ ROOT = Path(__file__).resolve().parents[3]
 SLEEP = f"{80_000 + os.getpid() % 10_000}.25"
 """Seconds that nothing else on this machine sleeps, so that a process that outlived its call is found by its command line."""
 
-CLEAN = "import os, shutil\nfor name in os.listdir('/tmp'): (shutil.rmtree if os.path.isdir('/tmp/' + name) else os.remove)('/tmp/' + name)\n6 * 7"
+CLEAN = """
+import os, shutil
+for entry in os.scandir('/tmp'):
+    (shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.remove)(entry.path)
+6 * 7
+"""
 
 
 class Host:
@@ -123,7 +127,9 @@ def test_there_are_enough_attempts_and_their_names_differ() -> None:
     assert len({attempt.name for attempt in ATTEMPTS}) == len(ATTEMPTS) >= 60
 
 
-@pytest.mark.parametrize("name", ["network-tcp4", "network-unix-socket-of-the-host", "read-canary-in-var-tmp", "process-ptrace-me", "kernel-memory-file"])
+@pytest.mark.parametrize(
+    "name", ["network-tcp4", "network-unix-socket-of-the-host", "read-canary-in-var-tmp", "process-ptrace-me", "kernel-memory-file"]
+)
 def test_an_attempt_succeeds_where_there_is_no_sandbox(name: str, host: Host, tmp_path: Path) -> None:
     """The attempts are real ones: in a bare process they go through."""
     [attempt] = [attempt for attempt in ATTEMPTS if attempt.name == name]

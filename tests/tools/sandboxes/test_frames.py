@@ -26,7 +26,8 @@ def test_a_reply_is_read() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a": NaN}', b"1.5", b"9" * 5000, reply(id="m"), reply(id=None), reply(value=1), reply(error=[]),
+        b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a": NaN}', b"1.5", b"9" * 5000, 
+        reply(id="m"), reply(id=None), reply(value=1), reply(error=[]),
         reply(images=None), reply(images=["a", "a"]), reply(images=[1]), reply(images=["a"]), reply(images=["////"]), reply(images=["ä"]),
     ],
 )  # fmt: skip
@@ -72,7 +73,8 @@ def test_output_keeps_both_ends(parts: list[bytes], keep: int) -> None:
     if len(whole) <= 2 * keep:
         assert output.text() == whole.decode("utf-8", "replace")
     else:
-        assert output.text() == f"{whole[:keep].decode('utf-8', 'replace')}\n[... {len(whole) - 2 * keep} bytes ...]\n{whole[-keep:].decode('utf-8', 'replace')}"
+        head, tail = (part.decode("utf-8", "replace") for part in (whole[:keep], whole[-keep:]))
+        assert output.text() == f"{head}\n[... {len(whole) - 2 * keep} bytes ...]\n{tail}"
 
 
 @settings(max_examples=40)

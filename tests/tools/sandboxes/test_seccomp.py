@@ -14,7 +14,9 @@ ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 def carry_out(code: bytes, architecture: int, number: int, *arguments: int) -> int:
     """Interpret the four instructions that the program uses on a `struct seccomp_data`."""
-    data = struct.pack("<IIQ6Q", number, architecture, 0, *(argument & (1 << 64) - 1 for argument in (*arguments, *[0] * (6 - len(arguments)))))
+    data = struct.pack(
+        "<IIQ6Q", number, architecture, 0, *(argument & (1 << 64) - 1 for argument in (*arguments, *[0] * (6 - len(arguments))))
+    )
     instructions = list(struct.iter_unpack("=HBBI", code))
     position, accumulator = 0, 0
     while True:

@@ -31,6 +31,8 @@ _FIRST_UID, _UIDS = 0x70000000, 0x0F000000
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 _INSTALL = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S bubblewrap)"
 _ELSEWHERE = "it needs Linux; run Spadework in a Linux virtual machine or container"
+_FONTS = b"<fontconfig><dir>/usr/share/fonts</dir><cachedir>/tmp/.fontconfig</cachedir></fontconfig>"
+"""Without this file the program that matplotlib asks for fonts complains on standard error."""
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
@@ -72,7 +74,9 @@ class Bubblewrap:
         outcome = subprocess.run(test, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
         if outcome.returncode:
             reason = " ".join(outcome.stderr.split())[:300]
-            raise InputError(f"bubblewrap can not make a sandbox here ({reason}); allow user namespaces for it, or run as root outside a container")
+            raise InputError(
+                f"bubblewrap can not make a sandbox here ({reason}); allow user namespaces for it, or run as root outside a container"
+            )
 
     def launch(self, limits: Limits) -> Launch:
         """The command for one interpreter."""
@@ -83,7 +87,17 @@ class Bubblewrap:
             options += ["--uid", str(uid), "--gid", str(uid)]
         for key, value in ENVIRONMENT.items():
             options += ["--setenv", key, value]
-        options += ["--perms", "0755", "--dir", "/opt", *_system(), *mounts, "--ro-bind", str(Path(__file__).with_name("interpreter.py")), "/opt/interpreter.py"]
+        options += [
+            "--perms",
+            "0755",
+            "--dir",
+            "/opt",
+            *_system(),
+            *mounts,
+            "--ro-bind",
+            str(Path(__file__).with_name("interpreter.py")),
+            "/opt/interpreter.py",
+        ]
         options += ["--tmpfs", "/dev", "--symlink", "/tmp", "/dev/shm"]
         for node in ("null", "zero", "full", "random", "urandom"):
             options += ["--dev-bind", f"/dev/{node}", f"/dev/{node}"]
@@ -98,9 +112,10 @@ class Bubblewrap:
                 (("--seccomp",), self.filter, ()),
                 (("--perms", "0755", "--dir", "/etc", "--perms", "0444", "--ro-bind-data"), users, ("/etc/passwd",)),
                 (("--perms", "0444", "--ro-bind-data"), f"agent:x:{uid}:\n".encode(), ("/etc/group",)),
+                (("--perms", "0755", "--dir", "/etc/fonts", "--perms", "0444", "--ro-bind-data"), _FONTS, ("/etc/fonts/fonts.conf",)),
                 (("--args",), b"".join(option.encode() + b"\0" for option in options), ()),
             ),
-            paths=tuple(f"/opt/packages{number}" for number in range(len(package_folders()))) + ("/tmp",),
+            paths=(*(f"/opt/packages{number}" for number in range(len(package_folders()))), "/tmp"),
             uid=uid if self.root else 0,
         )
 

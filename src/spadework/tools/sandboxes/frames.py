@@ -93,7 +93,9 @@ def _parse(body: bytes) -> Any:
     number: Callable[[str], Any] = refuse
     try:
         # Replies of calls hold text only, and the version of Landlock; a number of a million digits would cost seconds.
-        return json.loads(body, parse_int=lambda text: int(text) if len(text) < 4 else refuse(text), parse_float=number, parse_constant=number)
+        return json.loads(
+            body, parse_int=lambda text: int(text) if len(text) < 4 else refuse(text), parse_float=number, parse_constant=number
+        )
     except (ValueError, RecursionError):
         raise FrameError("a message that is not JSON") from None
 

@@ -1,7 +1,8 @@
 """The program inside the sandbox: it confines itself further, then runs one piece of code after the other in one namespace.
 
-Started as a file, by the Python of the sandbox, with the numbers of two descriptors: requests come in on the first, replies leave on the
-second. A message is four bytes of length, big-endian, then JSON. What the code prints goes through descriptors 1 and 2, not through replies.
+Started as a file, by the Python of the sandbox, with the numbers of two descriptors: requests come in on the first, replies leave on
+the second. A message is four bytes of length, big-endian, then JSON. What the code prints goes through descriptors 1 and 2, not through
+replies.
 
 The first request sets limits, user and Landlock; nothing untrusted has run before the answer. Everything after that is untrusted, this
 process included: the code may rewrite any of it. So nothing here protects the host. That is done by the kernel from outside
@@ -100,9 +101,7 @@ def _landlock() -> int:
         return 0
     every = (1 << _NEWER.get(version, 16)) - 1
     # bind and connect of TCP from version 4; abstract sockets and signals to the outside from version 6.
-    attributes = b"".join(
-        part.to_bytes(8, sys.byteorder) for part in (every, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
-    )
+    attributes = b"".join(part.to_bytes(8, sys.byteorder) for part in (every, 3 if version >= 4 else 0, 3 if version >= 6 else 0))
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = libc.syscall(_CREATE_RULESET, attributes, size, 0)
     rules = {"/": _READ, "/dev": _READ | 0b10 | (1 << 14 if version >= 3 else 0), "/tmp": every & ~_NODES}
@@ -137,7 +136,7 @@ def run(code: str, name: str, namespace: dict, chars: int) -> dict:
     _SOURCES[name] = (len(code), None, code.splitlines(keepends=True), name)
     value = error = None
     try:
-        body = compile(code, name, "exec", PyCF_ONLY_AST)
+        body = compile(code, name, "exec", flags=int(PyCF_ONLY_AST))
         last = body.body.pop() if body.body and isinstance(body.body[-1], Expr) else None
         exec(compile(body, name, "exec"), namespace)
         if last is not None:
@@ -190,7 +189,9 @@ def _streams() -> None:
     for descriptor in (1, 2):
         os.dup2(_OUTPUT, descriptor)
     sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.FileIO(descriptor, "w", closefd=False), "utf-8", "backslashreplace", "\n", line_buffering=True, write_through=True)
+        io.TextIOWrapper(
+            io.FileIO(descriptor, "w", closefd=False), "utf-8", "backslashreplace", "\n", line_buffering=True, write_through=True
+        )
         for descriptor in (1, 2)
     )
 
@@ -211,7 +212,7 @@ def _answer(request: dict, setup: dict, namespace: dict, number: int) -> dict:
         try:
             __import__(name)
         except ImportError:
-            pass
+            continue
     _streams()
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime + 0.999) + setup["cpu_seconds"]
@@ -226,7 +227,7 @@ def _answer(request: dict, setup: dict, namespace: dict, number: int) -> dict:
         try:
             stream.flush()
         except Exception:
-            pass
+            continue
     return {**reply, "images": images}
 
 

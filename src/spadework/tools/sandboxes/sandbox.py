@@ -1,6 +1,6 @@
 """The sandbox contract: what it means to run Python that a model wrote, and which backend does it on this machine.
 
-A backend turns limits into a command line; `session.py` starts it and speaks with the interpreter inside; `pool.py` keeps some of them warm.
+A backend turns limits into a command line; `session.py` starts it and speaks with the interpreter inside; `pool.py` keeps some warm.
 The strongest backend that works here is chosen and named. There is no silent way down: without bubblewrap the sandbox refuses, and code
 runs in a bare process only where the configuration asks for that in so many words.
 """
@@ -85,9 +85,15 @@ class Launch:
 class Backend(Protocol):
     """One way to isolate an interpreter."""
 
-    name: str
-    isolation: Sequence[str]
-    """What isolates, for people: written into the observation's facts."""
+    @property
+    def name(self) -> str:
+        """As it stands in observations."""
+        ...
+
+    @property
+    def isolation(self) -> Sequence[str]:
+        """What isolates, for people."""
+        ...
 
     def launch(self, limits: Limits) -> Launch:
         """The command for one interpreter."""

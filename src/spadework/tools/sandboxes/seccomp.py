@@ -51,7 +51,7 @@ _FILES_BY_HANDLE = {
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
 }  # fmt: skip
 _CLOCKS = {"settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266)}
-# Memory and kernel objects that no limit of the process counts: RLIMIT_AS sees mappings only, and some limits are those of the whole machine.
+# Memory and kernel objects that no limit of the process counts: RLIMIT_AS sees mappings only, and some limits are the whole machine's.
 _UNCOUNTED = {
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195),
     "semget": (64, 190), "semctl": (66, 191), "semop": (65, 193), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
