@@ -6,6 +6,7 @@
 
 OUT ?= runs/demo
 BIN := .venv/bin
+SYSTEM := bubblewrap libseccomp2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -16,7 +17,7 @@ help:  ## show the targets
 demo: .venv/.installed-core  ## a tiny agent learns to research; the report ends up in runs/demo (OUT=... for another folder)
 	@$(BIN)/spadework demo --out $(OUT) --resume
 
-test: check  ## all checks and all tests
+test: check .venv/.installed-system  ## all checks and all tests
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 check: .venv/.installed-dev  ## style, types, layers, size budgets, public names
@@ -39,6 +40,14 @@ $(BIN)/python:
 .venv/.installed-core: pyproject.toml constraints/cpu.txt | $(BIN)/python
 	@echo "installing (once, about 1.2 GB with torch for the CPU) ..." >&2
 	@$(PIP) -e .
+	@touch $@
+
+# What tests want from the system. Installed by root on Debian and Ubuntu only; elsewhere those tests are skipped and say why at the end.
+.venv/.installed-system: | $(BIN)/python
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v bwrap >/dev/null; then \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $(SYSTEM); } >.venv/system.log 2>&1 || \
+			echo "system packages were not installed ($(SYSTEM)); see .venv/system.log" >&2; \
+	fi
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed-core

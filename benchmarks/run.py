@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling
+from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling, sandbox
 from benchmarks.models import CUTS
 from benchmarks.table import Row, show, write
 
@@ -42,6 +42,7 @@ def measure(device: str, preset: str | None, runs: int, layers: int | None = Non
     ]
     found.append(grpo_step.row(preset or "h256", runs=runs, device=device, dtype=dtype, layers=layers, size=size))
     found += gateway.rows(runs, 2560 if quick else 25_600)
+    found += sandbox.rows(30 if quick else 200)
     waits = async_rollout.Load(in_flight=8, batches=2, turns=2, latency=0.01) if quick else None
     found += async_rollout.rows(runs=runs, load=waits, device=device)
     if device == "cpu":  # what these rows measure runs on the host in any case, or is measured beside a step on it
