@@ -24,13 +24,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from spadework.core.errors import BrokenError, ConfigError, InputError
+from spadework.core.events import disk_errors
 from spadework.tools.tape import canonical
 from spadework.tools.tool import Facts, Image, Observation, Tool, ToolContext, ToolPart, Usage, current_label, register
 
 if TYPE_CHECKING:
     from spadework.tools.mcp_sdk.session import Endpoint, Server
 
-__all__ = ["McpConfig", "McpTool", "observation"]
+__all__ = ["McpConfig", "McpTool", "observation", "write_listing"]
 
 _NEEDED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 """Variables that a child gets without being asked for."""
@@ -92,25 +93,48 @@ class McpConfig(ToolPart):
         Raises:
             InputError: the SDK is not installed, the server does not start, or a tool that is named is not there.
         """
-        try:
-            from spadework.tools.mcp_sdk.session import Server
-        except ImportError:
-            raise InputError(f"tool 'mcp/{self.name}' needs the MCP SDK: pip install 'spadework[mcp]'") from None
         folder = None if context.folder is None else context.folder / "mcp"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         mount = _Mount(self)
-        server = Server(self._endpoint(folder), check=mount.check, on_change=mount.changed)
-        if self.listing is not None:
-            listing = _read_listing(self.listing)
-        else:
-            try:
-                listing = server.list(keep=not self.per_trajectory)
-            except BrokenError as error:
-                raise InputError(f"mcp/{self.name}: {error}") from error
+        server = self._server(mount, folder)
+        try:
+            listing = self._list(server, keep=not self.per_trajectory) if self.listing is None else _read_listing(self.listing)
+            tools = mount.tools(listing, server)
+        except InputError:
+            server.abandon()
+            raise
         if folder is not None:
-            (folder / f"{self.name}.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False), encoding="utf-8")
-        return mount.tools(listing, server)
+            write_listing(listing, folder / f"{self.name}.json")
+        return tools
+
+    def look(self) -> dict[str, Any]:
+        """Start the server, ask what it offers, and end it.
+
+        Returns:
+            Its name as `server`, its `version`, and its `tools` as the protocol has them.
+
+        Raises:
+            InputError: as for `build`.
+        """
+        server = self._server(_Mount(self), None)
+        try:
+            return self._list(server, keep=False)
+        finally:
+            server.abandon()
+
+    def _list(self, server: "Server", *, keep: bool) -> dict[str, Any]:
+        try:
+            return server.list(keep=keep)
+        except BrokenError as error:
+            raise InputError(f"mcp/{self.name}: {error}") from error
+
+    def _server(self, mount: "_Mount", folder: Path | None) -> "Server":
+        try:
+            from spadework.tools.mcp_sdk.session import Server
+        except ImportError:
+            raise InputError(f"tool 'mcp/{self.name}' needs the MCP SDK: pip install 'spadework[mcp]'") from None
+        return Server(self._endpoint(folder), check=mount.check, on_change=mount.changed)
 
     def _endpoint(self, folder: Path | None) -> "Endpoint":
         from spadework.tools.mcp_sdk.session import Endpoint
@@ -163,12 +187,14 @@ class _Mount:
                     f"(mounted: {version}, now: {now.get(name, 'not there')}); start a new run with the server as it is now"
                 )
 
-    def changed(self) -> None:
-        """Say once that what was mounted stays."""
-        if not self._told:
+    def changed(self, listing: dict[str, Any]) -> None:
+        """Say once that what was mounted stays, where that is no longer what the server offers."""
+        try:
+            self.check(listing)
+        except InputError as error:
+            if not self._told:
+                print(f"warning: {error}; until then this run goes on with the tools it was started with", file=sys.stderr, flush=True)
             self._told = True
-            text = f"warning: mcp/{self.config.name} says that its tools have changed; this run keeps those it was started with"
-            print(text, file=sys.stderr, flush=True)
 
 
 class McpTool:
@@ -278,6 +304,12 @@ def _version(listing: dict[str, Any], row: dict[str, Any]) -> str:
     """Who answers, and a hash of what it was asked to be: part of the tape's key."""
     shape = canonical({"schema": row["inputSchema"], "description": row.get("description")})
     return f"{listing['server']} {listing['version']} {hashlib.sha256(shape.encode()).hexdigest()[:16]}"
+
+
+def write_listing(listing: dict[str, Any], path: Path) -> None:
+    """Keep what a server offers, for `McpConfig.listing`."""
+    with disk_errors(path):
+        path.write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read_listing(path: Path) -> dict[str, Any]:

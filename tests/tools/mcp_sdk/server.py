@@ -1,7 +1,4 @@
-"""An MCP server with good and bad habits, made with the SDK: `python server.py` speaks over stdio, `python server.py PORT` over HTTP.
-
-Its list has two tools per page. `DIES_ONCE` names a file: the first call of `die` writes it and ends the server; later ones answer.
-"""
+"""An MCP server made with the SDK: `python server.py` speaks over stdio, `python server.py PORT` over HTTP. Two tools per page."""
 
 import asyncio
 import base64
@@ -30,11 +27,6 @@ TOOLS = [
     tool("show.all", "Every kind of content.", safe=True),
     tool("fail", "Fails.", safe=True),
     tool("refuse", "Refuses its arguments.", safe=True),
-    tool("hang", "Never answers.", safe=True),
-    tool("die", "Ends the server.", safe=True),
-    tool("die_unsafe", "Ends the server; sending it twice would do it twice."),
-    tool("flood", "A long text.", safe=True, size={"type": "integer"}),
-    tool("change", "Says that the tools have changed."),
     tool("remember", "Keep a word; the answer says how many are kept.", word={"type": "string"}),
     tool("environment", "Names of the variables of the environment, and the working directory.", safe=True),
     tool("any", "Takes anything.", safe=True, **{"value": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}),
@@ -68,19 +60,6 @@ async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.
             return types.CallToolResult(content=[types.TextContent(text="no such page")], is_error=True)
         case "refuse":
             raise MCPError(types.INVALID_PARAMS, "text must be short")
-        case "hang":
-            await asyncio.sleep(3600)
-        case "die" | "die_unsafe":
-            marker = Path(os.environ.get("DIES_ONCE", "/nowhere/at/all"))
-            if not marker.exists():
-                if marker.parent.is_dir():
-                    marker.write_text("died")
-                print("out of luck", file=sys.stderr, flush=True)
-                os._exit(3)
-        case "flood":
-            return types.CallToolResult(content=[types.TextContent(text="x" * arguments["size"])])
-        case "change":
-            await context.session.send_tool_list_changed()
         case "remember":
             words.append(arguments["word"])
             return types.CallToolResult(content=[types.TextContent(text=str(len(words)))])

@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,13 +77,14 @@ class _Ended(BrokenError):
 class _Connection:
     """One session with a server; `open` and `close` are the only ways in and out of its task."""
 
-    def __init__(self, endpoint: Endpoint, on_change: Callable[[], None]) -> None:
+    def __init__(self, endpoint: Endpoint, on_change: Callable[[dict[str, Any]], None]) -> None:
         self.endpoint, self._on_change = endpoint, on_change
         self.ending = Ending()
         self.listing: dict[str, Any] = {}
         self._client: Client | None = None
         self._refused: tuple[int, float | None] | None = None
         self._unanswered = 0
+        self._relisting: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(self._hold())
@@ -171,6 +172,8 @@ class _Connection:
                     self.listing = await self._list(self._client)
                 self._ready.set_result(None)
                 await self._stop.wait()
+                if self._relisting is not None:
+                    self._relisting.cancel()
         except TimeoutError:
             self._failed(f"did not start and list its tools within {self.endpoint.startup:g} s")
         except (Exception, asyncio.CancelledError) as error:
@@ -224,20 +227,28 @@ class _Connection:
         raise BrokenError(f"its list of tools has more than {_MAX_PAGES} pages")
 
     async def _heard(self, message: Any) -> None:
-        if isinstance(message, mcp_types.ToolListChangedNotification):
-            self._on_change()
+        # One look at a time, whatever number of notifications there are; and not in here, where its answer could not be heard.
+        changed = isinstance(message, mcp_types.ToolListChangedNotification)
+        if changed and self._ready.done() and (self._relisting is None or self._relisting.done()):
+            self._relisting = asyncio.ensure_future(self._look_again())
+
+    async def _look_again(self) -> None:
+        assert self._client is not None
+        with suppress(MCPError, BrokenError, TimeoutError, pydantic.ValidationError):
+            async with asyncio.timeout(self.endpoint.startup):
+                self._on_change(await self._list(self._client))
 
 
 class Server:
     """A mounted server: its connections, one for all calls or one per trajectory."""
 
-    def __init__(self, endpoint: Endpoint, *, check: Callable[[dict[str, Any]], None], on_change: Callable[[], None]) -> None:
+    def __init__(self, endpoint: Endpoint, *, check: Callable[[dict[str, Any]], None], on_change: Callable[[dict[str, Any]], None]) -> None:
         """Nothing is started yet.
 
         Args:
             endpoint: where it is.
             check: gets what each new connection lists; raises if that is not what was mounted.
-            on_change: the server says that its tools have changed.
+            on_change: gets what a living connection lists after it has said that its tools have changed.
         """
         self.endpoint, self._check, self._on_change = endpoint, check, on_change
         self._connections: dict[str, _Connection] = {}
@@ -340,14 +351,16 @@ class Server:
             for task in late:
                 task.cancel()
 
-    def _at_exit(self) -> None:
-        if not self._closed:
+    def abandon(self) -> None:
+        """Close everything from outside of any event loop, and wait for it: a mount that failed, or the end of the program."""
+        if self._loop is not None and not self._closed:
             future = self._submit(self._close_all())
             self._closed = True
             future.result(_CLOSING + 1)
+            self._join()
 
     def _join(self) -> None:
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.abandon)
         loop, thread = self._loop, self._thread
         assert loop is not None and thread is not None
         loop.call_soon_threadsafe(loop.stop)
@@ -361,7 +374,7 @@ class Server:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=_run, args=(self._loop,), name=f"mcp {self.endpoint.name}", daemon=True)
             self._thread.start()
-            atexit.register(self._at_exit)
+            atexit.register(self.abandon)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
 
@@ -378,6 +391,8 @@ def _cause(error: BaseException) -> str:
     """The innermost error of a group, in one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, MCPError | SpadeworkError):
+        return _short(str(error))
     return _short(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
