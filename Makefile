@@ -6,7 +6,7 @@
 
 OUT ?= runs/demo
 BIN := .venv/bin
-SYSTEM := bubblewrap libseccomp2
+SYSTEM := bubblewrap libseccomp2 chromium
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -44,7 +44,7 @@ $(BIN)/python:
 
 # What tests want from the system. Installed by root on Debian and Ubuntu only; elsewhere those tests are skipped and say why at the end.
 .venv/.installed-system: | $(BIN)/python
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v bwrap >/dev/null; then \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v bwrap && command -v chromium; } >/dev/null; then \
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $(SYSTEM); } >.venv/system.log 2>&1 || \
 			echo "system packages were not installed ($(SYSTEM)); see .venv/system.log" >&2; \
 	fi

@@ -1,6 +1,7 @@
 """`spadework ask`: put a question to a trained agent."""
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,12 @@ import typer
 from spadework.cli.frame import AsJson, OtherCorpus, RunFolder, StageOption, print_result
 
 if TYPE_CHECKING:
+    from spadework.cli.trained import Trained
     from spadework.trajectories.tree import Trajectory
 
-__all__ = ["ask"]
+__all__ = ["answer", "ask"]
+
+_numbers = itertools.count()
 
 
 def ask(
@@ -38,12 +42,21 @@ def ask(
 
 async def _answer(question: str, run: Path, stage: str | None, corpus: Path | None) -> dict[str, Any]:
     from spadework.cli.trained import load_trained
+
+    return await answer(question, await load_trained(run, stage=stage, corpus=corpus))
+
+
+async def answer(question: str, trained: "Trained") -> dict[str, Any]:
+    """Put one question to an agent; several may be under way at once.
+
+    Returns:
+        `answer` (None if it gave none, and then `error` says why), `status`, the `trail` line by line, the `pages` shown, and the `ledger`.
+    """
     from spadework.engines.engine import SamplingParams
     from spadework.tasks.task import Task
 
-    trained = await load_trained(run, stage=stage, corpus=corpus)
-    # Nothing scores this task, so its gold answer is never read.
-    task = Task(id="ask", question=question, answers=("unknown",))
+    # Nothing scores this task, so its gold answer is never read. Its id names its account at the gateway.
+    task = Task(id=f"ask-{next(_numbers)}", question=question, answers=("unknown",))
     params = SamplingParams(temperature=0.0, max_tokens=trained.recipe.eval.max_tokens)
     [group] = await trained.environment.rollout([task], trained.engine, params)
     [trajectory] = group

@@ -116,7 +116,7 @@ class ToolsConfig(Config):
     """What the agent may call.
 
     It is told of `search`, `read`, and then of every other registered tool that has a key of its name here, in their order. A tool whose
-    key is null is left out.
+    key is null is left out. Of a part that has names, such as `mcp`, there may be several: `mcp/files`, `mcp/memory`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -141,9 +141,15 @@ class ToolsConfig(Config):
         for name in values.keys() - cls.model_fields.keys():
             if near := difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.8):
                 raise ConfigError(f"tools: unknown key '{name}'; did you mean '{near[0]}'?")
-            part = tools.get(name, source="tools")
+            shelf, _, own = name.partition("/")
+            part = tools.get(shelf, source="tools")
+            if own and "name" not in part.model_fields:
+                raise ConfigError(f"tools: '{name}': there is one '{shelf}' only; write '{shelf}'")
             if values[name] is not None and not isinstance(values[name], part):
-                built[name] = tools.build(name, values[name], source="tools")
+                if not isinstance(values[name], dict):
+                    raise ConfigError(f"tools: '{name}': expected its options, found {values[name]!r}")
+                options = {**values[name], "name": own} if own else values[name]
+                built[name] = tools.build(shelf, options, source="tools")
         return built
 
     def build(self, context: ToolContext) -> list[Tool]:
