@@ -114,6 +114,8 @@ def moments(values: Iterable[float]) -> tuple[float, float]:
     The papers do not say which standard deviation they mean; verl and TRL use the sample one, so published curves do.
     """
     values = list(values)
+    if len(values) == 1:
+        return values[0], 0.0
     mean = math.fsum(values) / len(values)
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1))
 
