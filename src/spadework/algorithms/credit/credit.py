@@ -41,6 +41,9 @@ class CreditRule(Part):
     uses: ClassVar[frozenset[str]] = frozenset()
     """What else it takes into account where it is there, by the same names."""
 
+    one_of: ClassVar[frozenset[str]] = frozenset()
+    """Of these it needs at least one, by the same names; they stand in `uses` too."""
+
     @abstractmethod
     def __call__(self, group: Group) -> None:
         """Write advantages on the sampled tokens of the group's trajectories that are trained on.

@@ -46,21 +46,29 @@ def _sampled(node: Node, values: Sequence[float]) -> Row:
     return row if count == len(row) else row[np.array(node.mask)]
 
 
-def write(trajectory: Trajectory, row: Row, column: str = "advantages") -> None:
-    """Write a value per policy token into a column (`advantages`, `returns`), 0 elsewhere. The columns may be parts of the row itself."""
-    view = np.ascontiguousarray(row).data
+def write(trajectory: Trajectory, **rows: Row) -> None:
+    """Write rows with a value per policy token into the columns so named (`advantages`, `returns`, `values`), 0 elsewhere.
+
+    A column may be a part of the row itself.
+    """
+    columns = [(name, np.ascontiguousarray(row).data) for name, row in rows.items()]
     done = 0
     for node in trajectory.nodes:
-        size, count = len(node.mask), node.num_sampled
-        values: Sequence[float] = [0.0] * size
-        if count == size:
-            values = Column(view[done : done + count])
-        elif count:
-            whole = np.zeros(size)
-            whole[np.array(node.mask)] = row[done : done + count]
-            values = Column(whole.data)
-        setattr(node, column, values)
+        count = node.num_sampled
+        for name, numbers in columns:
+            setattr(node, name, _column(node, numbers[done : done + count]))
         done += count
+
+
+def _column(node: Node, numbers: memoryview) -> Sequence[float]:
+    size, count = len(node.mask), len(numbers)
+    if count == size:
+        return Column(numbers)
+    if not count:
+        return [0.0] * size
+    whole = np.zeros(size)
+    whole[np.array(node.mask)] = numbers
+    return Column(whole.data)
 
 
 def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:
