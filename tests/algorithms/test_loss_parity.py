@@ -25,14 +25,15 @@ BUDGET = 8
 
 
 @pytest.fixture(scope="module")
-def trainers() -> tuple[Any, Any]:
-    """GRPOTrainer and GMPOTrainer."""
+def trainers() -> tuple[Any, Any, Any]:
+    """GRPOTrainer, GMPOTrainer and RLOOTrainer."""
     pytest.importorskip("trl", reason="TRL is not installed; it comes with the extra `bench`")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from trl.experimental.gmpo import GMPOTrainer
         from trl.trainer.grpo_trainer import GRPOTrainer
-    return GRPOTrainer, GMPOTrainer
+        from trl.trainer.rloo_trainer import RLOOTrainer
+    return GRPOTrainer, GMPOTrainer, RLOOTrainer
 
 
 class Batch:
@@ -66,7 +67,7 @@ class Batch:
             entropy=self.entropy[kept],
         )
 
-    def theirs(self, trainer: Any, changes: dict[str, Any]) -> Tensor:
+    def theirs(self, trainer: Any, changes: dict[str, Any], completion_mask: Tensor | None = None) -> Tensor:
         """TRL's loss."""
         args = {"use_bias_correction_kl": False, "delta": None, "steps_per_generation": 1} | changes.pop("args", {})
         settings = {
@@ -95,10 +96,11 @@ class Batch:
             "prompt_ids": torch.zeros(4, 2),
             "prompt_mask": torch.ones(4, 2),
             "completion_ids": torch.zeros(MASK.shape),
-            "completion_mask": torch.ones(MASK.shape),
+            "completion_mask": torch.ones(MASK.shape) if completion_mask is None else completion_mask,
             "tool_mask": MASK,
             "advantages": self.advantages,
             "old_per_token_logps": self.old,
+            "old_logps": (self.old * MASK).sum(1),  # of whole samples, which RLOO compares
             "ref_per_token_logps": self.reference,
             "num_items_in_batch": MASK.sum(),
             "importance_sampling_ratio": (self.old - self.sampler).exp().clamp(max=2.0),
@@ -138,7 +140,7 @@ def assert_same(batch: Batch, ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
 @pytest.mark.parametrize("name", CASES)
-def test_grpo_trainer(trainers: tuple[Any, Any], name: str, spread: float) -> None:
+def test_grpo_trainer(trainers: tuple[Any, Any, Any], name: str, spread: float) -> None:
     theirs, ours = CASES[name]
     for seed in range(3):
         batch = Batch(seed, spread)
@@ -149,8 +151,17 @@ def test_grpo_trainer(trainers: tuple[Any, Any], name: str, spread: float) -> No
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
-def test_gmpo_trainer(trainers: tuple[Any, Any], spread: float) -> None:
+def test_gmpo_trainer(trainers: tuple[Any, Any, Any], spread: float) -> None:
     for seed in range(3):
         batch = Batch(seed, spread)
         theirs = batch.theirs(trainers[1], {"epsilon_low": 0.4, "epsilon_high": 0.4, "beta": 0.04})
         assert_same(batch, build_objective({"gmpo": {}, "kl": {}})(batch.ours()).loss, theirs)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_rloo_trainer(trainers: tuple[Any, Any, Any], spread: float) -> None:
+    for seed in range(3):
+        batch = Batch(seed, spread)
+        theirs = batch.theirs(trainers[2], {}, MASK)  # this trainer knows no tool tokens: what it scores are the sampled ones
+        output = build_objective({"sequence-clip": {}})(batch.ours())
+        assert_same(batch, output.loss, theirs)

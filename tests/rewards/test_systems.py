@@ -23,6 +23,7 @@ RIGHT, HALF, WRONG = "Velor Tash", "Velor Brin", "nobody"
         (RIGHT, 1),
         ("it is Velor Tash, surely", 1),
         ("Velortash", 0),
+        ("one two three four five six seven eight Velor Tash", 1),  # ten words
         ("one two three four five six seven eight nine Velor Tash", 0),  # eleven words
         (None, 0),
     ],
@@ -259,6 +260,11 @@ def test_asearcher_format_multiplies() -> None:
     assert value("asearcher", episode(bad(), answer="The question is not valid")) == -0.5
     assert value("asearcher", searched(1, None)) == 0
     assert value("asearcher", searched(1, RIGHT), of={"constant": {"value": 0.3}}) == 0.3
+    assert value("asearcher", episode(bad(), answer=RIGHT), of={"constant": {"value": 0.3}}) == 0
+    # 1 - 0.5, and with a price of 0.2: 1 - 0.2
+    refused = searched(1, "the question is inappropriate")
+    assert value("asearcher", refused, of={"constant": {"value": 1.0}}) == 0.5
+    assert value("asearcher", refused, of={"constant": {"value": 1.0}}, refusal=0.2) == pytest.approx(0.8)
 
 
 def test_arpo() -> None:

@@ -60,6 +60,7 @@ def test_mem1_counts_objectives_in_order() -> None:
     assert value("mem1", searched(0, "red fox; sea; the old oak"), LIST) == 2
     assert value("mem1", searched(0, "blue sea; red fox"), LIST) == 0
     assert value("mem1", searched(0, None), LIST) == 0
+    assert value("mem1", searched(0, None), with_meta(items=["the"])) == 0  # no answer is no empty answer
     assert value("mem1", searched(0, "yes; yes"), with_meta(items=["yes", ["yes", "true"]])) == 2
 
 

@@ -57,7 +57,7 @@ def estimate(critic: Critic, groups: list[Group], max_tokens: int = 10_000) -> n
 
 def assign(critic: Critic, groups: list[Group], rule: GAE) -> None:
     for trajectory, row in zip((t for group in groups for t in group), estimate(critic, groups), strict=True):
-        write(trajectory, row, "values")
+        write(trajectory, values=row)
     rule.assign(groups)
 
 
@@ -133,8 +133,8 @@ def test_the_clip_holds_an_estimate_back(make_model: Make) -> None:
         model, groups = make_model(), make_groups()[:1]
         critic = make_critic(model, clip=clip)
         for trajectory in groups[0]:
-            write(trajectory, np.zeros(6), "values")
-            write(trajectory, np.full(6, 2.0), "returns")
+            write(trajectory, values=np.zeros(6))
+            write(trajectory, returns=np.full(6, 2.0))
         packs = make_packs(step_samples(groups), 10_000)
         metrics = Learner(model, ACTOR, total_steps=60, critic=critic).step(packs, PPOClip(), updates=[packs] * 8)
         return float(critic.estimate(packs, 12).mean()), metrics["critic/vf_clipfrac"]

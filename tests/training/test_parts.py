@@ -39,6 +39,10 @@ def test_every_triple_is_made_or_refused_with_a_reason() -> None:
     ("changed", "message"),
     [
         ({"credit": {"mt-grpo": {}}}, "rl.credit: 'mt-grpo' reads turn_rewards, which nothing supplies; add a reward of turns"),
+        (
+            {"credit": {"step-returns": {}}},
+            "'step-returns' reads span_rewards or turn_rewards, which nothing supplies; add a reward of turns",
+        ),
         ({"credit": {"gdpo": {}}}, "'gdpo' reads objectives, which nothing supplies; add a second reward of trajectories to rl.rewards"),
         ({"credit": {"gdpo": {}}, "rewards": {"em": {}, "format": {"weight": 0}}}, "'gdpo' reads objectives"),
         ({"credit": {"gae": {}}}, "rl.credit: 'gae' reads values, which nothing supplies; add a critic, rl.critic"),

@@ -111,7 +111,7 @@ def test_one_update_measures_against_itself(make_model: Make) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("surrogate", ["ppo-clip", "aepo", "cispo", "gspo", "gmpo"])
+@pytest.mark.parametrize("surrogate", ["ppo-clip", "aepo", "cispo", "gspo", "gmpo", "sequence-clip"])
 def test_a_range_of_nothing_stops_the_second_pass_where_the_first_has_moved(make_model: Make, surrogate: str) -> None:
     # One sampled token with advantage 1: the first pass makes it likelier, and a range that ends at ratio 1 then cuts it off.
     options = {"clip_high": 0.0} | ({} if surrogate == "cispo" else {"clip_low": 0.0})

@@ -33,7 +33,7 @@ class ExactMatch(RewardTerm):
 
 @register("f1", formula="best token F1 over the golds, normalised as {variant}", source="ZeroSearch, 2505.04588")
 class AnswerF1(RewardTerm):
-    """Best token F1 over the golds; ZeroSearch and DeepResearcher train on it because it resists long answers."""
+    """Best token F1 over the golds, as in ZeroSearch's paper, because it resists long answers; ZeroSearch's released code has `em`."""
 
     variant: Literal["hotpot", "squad2", "trivia"] = "hotpot"
     """Which F1 (see `rewards/matching.py`)."""

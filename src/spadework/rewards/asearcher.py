@@ -1,7 +1,8 @@
 """ASearcher's reward (arXiv 2508.07976): F1 if every turn is well formed, minus 0.5 for calling a valid question invalid.
 
 Released code finds such a refusal by looking for single words such as `valid` anywhere in the answer, which also hits good answers; here
-the answer must say that the question, query or premise is invalid, not valid or inappropriate.
+the answer must say that the question, query or premise is invalid, not valid or inappropriate. Not done here: released code's
+10 (r - 0.5), whose shift a group's mean takes away and whose factor is one on the advantage; give the term `weight: 10` for it.
 """
 
 import re

@@ -54,8 +54,10 @@ class TurnFormat(TurnReward):
 def malformed(node: Node) -> bool:
     """Whether a generation could not be read: it has no parsed turn, the turn has an error, or one of its calls has."""
     turns = [message.turn for message in node.messages if message.turn is not None]
-    errors = [turn.error for turn in turns] + [call.error for turn in turns for call in turn.calls]
-    return not turns or any([error is not None for error in errors])
+    for turn in turns:
+        if turn.error is not None or [call for call in turn.calls if call.error is not None]:
+            return True
+    return not turns
 
 
 def valid(trajectory: Trajectory) -> bool:

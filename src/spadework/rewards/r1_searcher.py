@@ -1,9 +1,9 @@
 """R1-Searcher's two stages (arXiv 2503.05592) and R1-Searcher++'s group bonus (arXiv 2505.17005).
 
 Stage 1 teaches to search: 0.5 for a retrieval and 0.5 for the format. Stage 2 pays F1 and takes 2 for a malformed trajectory. Released
-code of stage 1 also scores the answer, and of stage 2 counts long answers as malformed; the papers do not. In ++ the correct members of a
-group that searched least get min(2 s^2, 2), with s the standard deviation of the searches of the correct members, beside `cem` and a
-`format-penalty` of 2.
+code of stage 1 also scores the answer; of stage 2 it counts long answers as malformed, and takes 1 from Llama models. Here it is as in the
+papers. In ++ the correct members of a group that searched least get min(2 s^2, 2), with s the standard deviation of the searches of the
+correct members (divisor n; which one is meant was not found), beside `cem` and a `format-penalty` of 2.
 """
 
 from collections.abc import Sequence

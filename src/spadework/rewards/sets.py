@@ -119,6 +119,8 @@ class MultiAnswer(RewardTerm):
 
     def __call__(self, task: Task, trajectory: Trajectory) -> float:
         """Between 0 and the number of gold parts."""
-        said = (trajectory.answer or "").split(";")
+        if trajectory.answer is None:
+            return 0.0
+        said = trajectory.answer.split(";")
         listed = task.meta.get("items") or task.answers[0].split(";")
         return sum(matching.em(part, gold) for part, gold in zip(said, listed, strict=False))

@@ -2,7 +2,8 @@
 
 WebDancer (arXiv 2505.22648) and WebSailor (2507.02592) take 0.1 format + 0.9 judge, WebExplorer (2509.06501) 0.2 format + 0.8 judge,
 DeepDive (2509.10446) 1 only if every turn is well formed and the judge agrees. Give the judge as `of: {judge: {...}}`; exact match stands
-in by default. Tongyi DeepResearch and rStar2-Agent pay the answer alone: `judge` or `em`.
+in by default. Accounts of WebExplorer differ: others have 0.2 format + 1.0 judge. Tongyi DeepResearch and rStar2-Agent pay the answer
+alone: `judge` or `em`.
 """
 
 from collections.abc import Sequence

@@ -83,6 +83,9 @@ def build_parts(
     made = ({"values"} if critic else set()) | ({"forks"} if forks else set())
     for missing in sorted(parts.credit.reads - supplied - made - SUPPLIED_RECORDS):
         raise ConfigError(f"rl.credit: '{name}' reads {missing}, which nothing supplies; {_REASONS[missing]}, or take another rule")
+    if parts.credit.one_of and not parts.credit.one_of & supplied:
+        named = " or ".join(sorted(parts.credit.one_of))
+        raise ConfigError(f"rl.credit: '{name}' reads {named}, which nothing supplies; {_REASONS['turn_rewards']}, or take another rule")
     # Rules that do not tell objectives apart read their sum.
     for unread in sorted(supplied - parts.credit.reads - parts.credit.uses - {"objectives"}):
         raise ConfigError(f"rl.rewards: no credit rule reads {unread}; '{name}' does not, so set their weight to 0 or take another rule")

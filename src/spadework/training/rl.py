@@ -97,7 +97,7 @@ def _learn(config: RLStage, parts: Parts, learner: Learner, groups: Sequence[Gro
     if learner.critic is not None:
         values, start = learner.critic.estimate(pack(step_samples(groups)), sum(each.num_sampled for each in trained)), 0
         for trajectory in trained:
-            write(trajectory, values[start : start + trajectory.num_sampled], "values")
+            write(trajectory, values=values[start : start + trajectory.num_sampled])
             start += trajectory.num_sampled
     parts.credit.assign(groups)
     if learner.critic is not None and any(node.num_sampled and not node.returns for each in trained for node in each.generations()):

@@ -32,10 +32,10 @@ def test_rewards_fall_on_policy_tokens() -> None:
 def test_read_and_write_are_inverse() -> None:
     made = trajectory()
     assert read(made, "entropies").tolist() == [0, 1, 0, 2]
-    write(made, np.array([1.0, 2.0, 3.0, 4.0]))
+    write(made, advantages=np.array([1.0, 2.0, 3.0, 4.0]))
     assert [node.advantages for node in made.nodes] == [[0], [1, 2], [0, 0], [], [0, 0], [3, 0, 4], [0, 0]]
     assert read(made, "advantages").tolist() == [1, 2, 3, 4]
-    write(made, np.full(4, 0.5), "returns")
+    write(made, returns=np.full(4, 0.5))
     assert [node.returns for node in made.nodes] == [[0], [0.5, 0.5], [0, 0], [], [0, 0], [0.5, 0, 0.5], [0, 0]]
     assert all(type(value) is float for node in made.nodes for value in node.returns)
 

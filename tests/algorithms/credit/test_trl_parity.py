@@ -82,7 +82,14 @@ BATCHES = [
 
 
 @pytest.mark.parametrize("rewards", BATCHES)
-@pytest.mark.parametrize(("rule", "scale"), [(GRPO(epsilon=1e-4), "group"), (DrGRPO(), "none"), (BatchStd(epsilon=1e-4), "batch")])
+@pytest.mark.parametrize(
+    ("rule", "scale"),
+    [
+        pytest.param(GRPO(epsilon=1e-4), "group", id="grpo, dapo, cispo, gspo"),  # these differ in their loss alone
+        pytest.param(DrGRPO(), "none", id="dr_grpo"),
+        pytest.param(BatchStd(epsilon=1e-4), "batch", id="batch"),
+    ],
+)
 def test_grpo_trainer(rule: CreditRule, scale: str, rewards: list[list[float]]) -> None:
     options = {"scale_rewards": scale, "multi_objective_aggregation": "sum_then_normalize", "reward_weights": torch.ones(1)}
     found = trl_advantages("grpo_trainer.py", 'if self.multi_objective_aggregation == "sum_then_normalize"', rewards, **options)

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 Make = Callable[..., LossInputs]
 CORRECTIONS = ("tis", "is-mask", "sequence-mask", "geometric-mask")
 TERMS = ("kl", "failure-kl", "entropy-bonus", "entropy-corridor", "echo")
-SURROGATES = ("aepo", "cispo", "gmpo", "gspo", "ppo-clip")
+SURROGATES = ("aepo", "cispo", "gmpo", "gspo", "ppo-clip", "sequence-clip")
 
 
 def test_a_surrogate_alone_is_itself(make_inputs: Make) -> None:

@@ -17,12 +17,13 @@ from spadework.algorithms.losses.gmpo import GMPO
 from spadework.algorithms.losses.gspo import GSPO
 from spadework.algorithms.losses.loss import LossInputs, Surrogate, losses
 from spadework.algorithms.losses.ppo_clip import PPOClip
+from spadework.algorithms.losses.sequence_clip import SequenceClip
 from spadework.core.errors import ConfigError
 
 torch.set_num_threads(1)
 
 Make = Callable[..., LossInputs]
-SURROGATES: list[Surrogate] = [PPOClip(), PPOClip(dual_clip=3), CISPO(), GSPO(), GMPO(), AEPO()]
+SURROGATES: list[Surrogate] = [PPOClip(), PPOClip(dual_clip=3), CISPO(), GSPO(), GMPO(), AEPO(), SequenceClip()]
 
 
 def gradient(loss: Tensor, inputs: LossInputs) -> list[float]:
@@ -62,6 +63,16 @@ def test_gspo_by_hand(make_inputs: Make) -> None:
     output = GSPO(clip_low=0.25, clip_high=0.5)(inputs)
     assert output.loss.item() == pytest.approx((-1.5 - 1.5 + 0.75) / 3)
     assert gradient(output.loss, inputs) == pytest.approx([0, 0, -0.25, -0.25, 0])
+    assert output.metrics["actor/pg_clipfrac"] == pytest.approx(3 / 5)
+
+
+def test_sequence_clip_by_hand(make_inputs: Make) -> None:
+    # sample 0: s = 4 * .25 = 1 with A 2: free, -2, and each of its two tokens has -1 * 2 / 3 samples. Sample 1: s = 1.1 * 1.1 = 1.21,
+    # A 1: clipped at 1.2 without gradient. Sample 2: s = .5, A -1: clipped at .8, costs .8.
+    inputs = make_inputs([4, 0.25, 1.1, 1.1, 0.5], [2, 2, 1, 1, -1], [0, 0, 1, 1, 2])
+    output = SequenceClip()(inputs)
+    assert output.loss.item() == pytest.approx((-2 - 1.2 + 0.8) / 3)
+    assert gradient(output.loss, inputs) == pytest.approx([-2 / 3, -2 / 3, 0, 0, 0])
     assert output.metrics["actor/pg_clipfrac"] == pytest.approx(3 / 5)
 
 

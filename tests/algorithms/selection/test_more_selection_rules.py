@@ -141,6 +141,8 @@ def roc_group(positives: int, negatives: int) -> Group:
         (1, 15, (1, 7)),  # the lone success stays
         (15, 1, (7, 1)),
         (3, 5, (2, 2)),
+        (2, 2, (2, 0)),  # the floor of the positives comes first
+        (6, 3, (2, 2)),  # four of nine: half of the positives would be three, and the negatives keep their two
         (8, 0, (4, 0)),
         (0, 8, (0, 4)),
         (4, 3, (2, 1)),  # seven, for one was broken: three remain

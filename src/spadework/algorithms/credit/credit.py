@@ -41,6 +41,9 @@ class CreditRule(Part):
     uses: ClassVar[frozenset[str]] = frozenset()
     """What else it takes into account where it is there, by the same names."""
 
+    one_of: ClassVar[frozenset[str]] = frozenset()
+    """Of these it needs at least one, by the same names; they stand in `uses` too."""
+
     @abstractmethod
     def __call__(self, group: Group) -> None:
         """Write advantages on the sampled tokens of the group's trajectories that are trained on.
@@ -114,6 +117,8 @@ def moments(values: Iterable[float]) -> tuple[float, float]:
     The papers do not say which standard deviation they mean; verl and TRL use the sample one, so published curves do.
     """
     values = list(values)
+    if len(values) == 1:
+        return values[0], 0.0
     mean = math.fsum(values) / len(values)
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1))
 

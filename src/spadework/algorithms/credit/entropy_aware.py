@@ -43,4 +43,4 @@ class EntropyAware(BatchRule):
         if entropies and not any(row.any() for row in entropies):
             raise CreditError("no token of the step has an entropy, which entropy-aware reads; the engine must record them")
         for (trajectory, outcome), row in zip(outcomes, whiten(entropies), strict=True):
-            write(trajectory, outcome * (1 + self.a * row))
+            write(trajectory, advantages=outcome * (1 + self.a * row))

@@ -41,10 +41,9 @@ class GAE(BatchRule):
             delta -= value
             delta[:-1] += self.gamma * value[1:]
         advantages = discounted_sums(deltas, self.gamma * self.lam)
-        for trajectory, value, advantage in zip(trained, values, advantages, strict=True):
-            write(trajectory, advantage + value, "returns")
-        for trajectory, row in zip(trained, whiten(advantages) if self.whiten else advantages, strict=True):
-            write(trajectory, row)
+        rows = whiten(advantages) if self.whiten else advantages
+        for trajectory, row, advantage, value in zip(trained, rows, advantages, values, strict=True):
+            write(trajectory, advantages=row, returns=advantage + value)
 
 
 def _values(trajectory: Trajectory) -> Row:

@@ -22,11 +22,10 @@ def place_rewards(trajectory: Trajectory) -> Row:
     row = read(trajectory, "token_rewards")
     if not len(row):
         return row
-    turns = list(trajectory.generations())
-    if any(node.reward for node in turns):
-        ends = np.cumsum([node.num_sampled for node in turns])
-        # A turn without tokens pays on the token before it; several may pay on the same.
-        np.add.at(row, np.maximum(0, ends - 1), [node.reward for node in turns])
+    end = 0
+    for node in trajectory.generations():
+        end += node.num_sampled
+        row[max(0, end - 1)] += node.reward  # a turn without tokens pays on the token before it
     row[-1] += trajectory.reward
     return row
 
@@ -34,8 +33,8 @@ def place_rewards(trajectory: Trajectory) -> Row:
 def read(trajectory: Trajectory, column: str) -> Row:
     """A column of the nodes (`values`, `entropies`, `token_rewards`), copied; zeros for a node in which it is empty."""
     columns = [(node, getattr(node, column)) for node in trajectory.generations()]
-    if not any(len(values) for _, values in columns):
-        return np.zeros(sum(node.num_sampled for node, _ in columns))
+    if not any([len(values) for _, values in columns]):
+        return np.zeros(sum([node.num_sampled for node, _ in columns]))
     return np.concatenate([_sampled(node, values) for node, values in columns])
 
 
@@ -47,19 +46,29 @@ def _sampled(node: Node, values: Sequence[float]) -> Row:
     return row if count == len(row) else row[np.array(node.mask)]
 
 
-def write(trajectory: Trajectory, row: Row, column: str = "advantages") -> None:
-    """Write a value per policy token into a column (`advantages`, `returns`), 0 elsewhere."""
-    whole = np.zeros(sum(len(node.mask) for node in trajectory.nodes))
-    view = whole.data
-    start = done = 0
+def write(trajectory: Trajectory, **rows: Row) -> None:
+    """Write rows with a value per policy token into the columns so named (`advantages`, `returns`, `values`), 0 elsewhere.
+
+    A column may be a part of the row itself.
+    """
+    columns = [(name, np.ascontiguousarray(row).data) for name, row in rows.items()]
+    done = 0
     for node in trajectory.nodes:
-        stop, count = start + len(node.mask), node.num_sampled
-        if count == stop - start:
-            whole[start:stop] = row[done : done + count]
-        elif count:
-            whole[start:stop][np.array(node.mask)] = row[done : done + count]
-        setattr(node, column, Column(view[start:stop]))
-        start, done = stop, done + count
+        count = node.num_sampled
+        for name, numbers in columns:
+            setattr(node, name, _column(node, numbers[done : done + count]))
+        done += count
+
+
+def _column(node: Node, numbers: memoryview) -> Sequence[float]:
+    size, count = len(node.mask), len(numbers)
+    if count == size:
+        return Column(numbers)
+    if not count:
+        return [0.0] * size
+    whole = np.zeros(size)
+    whole[np.array(node.mask)] = numbers
+    return Column(whole.data)
 
 
 def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:

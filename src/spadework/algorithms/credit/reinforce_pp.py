@@ -32,4 +32,4 @@ class ReinforcePP(BatchRule):
         trained = [trajectory for group in groups for trajectory in usable(group)]
         rows = whiten(discounted_sums([place_rewards(trajectory) for trajectory in trained], self.gamma))
         for trajectory, row in zip(trained, rows, strict=True):
-            write(trajectory, row)
+            write(trajectory, advantages=row)

@@ -27,6 +27,7 @@ class StepReturns(CreditRule):
     """A_t = G_t - mean return of the group at the start of the same turn."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"turn_rewards", "span_rewards"})
+    one_of: ClassVar[frozenset[str]] = uses
 
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount per policy token."""
@@ -46,4 +47,4 @@ class StepReturns(CreditRule):
         baselines = [moments(means[0] if len(values) == 1 else values)[0] for values in means]
         for trajectory in usable(group):
             lengths = sizes[id(trajectory)]
-            write(trajectory, rows[id(trajectory)] - np.repeat(baselines[: len(lengths)], lengths))
+            write(trajectory, advantages=rows[id(trajectory)] - np.repeat(baselines[: len(lengths)], lengths))

@@ -41,8 +41,7 @@ class ResampleOnCorrect(RandomRule):
         return [group for group in halves if len(group) > 1]
 
     def _kept(self, group: Group, stream: random.Random) -> set[int]:
-        positives = [t for t in group if t.reward > self.positive]
-        negatives = [t for t in group if t.reward <= self.positive]
+        positives, negatives = ([t for t in group if (t.reward > self.positive) is sign] for sign in (True, False))
         keep = len(group) // 2
         least, most = min(self.minimum, len(positives)), keep - min(self.minimum, len(negatives))
         count = min(max(len(positives) // 2, least), max(most, least))
