@@ -336,7 +336,8 @@ def _tame(schema: Any) -> dict[str, Any]:
         tame |= {"properties": {name: _tame(inner) for name, inner in properties.items()}} if properties else {}
     if "items" in tame:
         tame["items"] = _tame(tame["items"])
-    for key, kind in (("properties", dict), ("required", list), ("enum", list), ("type", (str, list)), *((bound, (int, float)) for bound in ("minimum", "maximum"))):
+    kinds: dict[str, tuple[type, ...]] = {"properties": (dict,), "required": (list,), "enum": (list,), "type": (str, list)}
+    for key, kind in (kinds | dict.fromkeys(("minimum", "maximum"), (int, float))).items():
         if key in tame and not isinstance(tame[key], kind):
             del tame[key]
     return tame

@@ -84,7 +84,12 @@ def main() -> None:
         if method == "initialize":
             version = request["params"]["protocolVersion"]
             capabilities = {"tools": {"listChanged": True}}
-            say({"id": number, "result": {"protocolVersion": version, "capabilities": capabilities, "serverInfo": {"name": "rough", "version": "1"}}})
+            say(
+                {
+                    "id": number,
+                    "result": {"protocolVersion": version, "capabilities": capabilities, "serverInfo": {"name": "rough", "version": "1"}},
+                }
+            )
         elif method == "tools/list":
             page = {"tools": [], "nextCursor": "more"} if HABIT == "endless" else {"tools": listed()}
             say({"id": number, "result": page})

@@ -159,7 +159,7 @@ def test_a_server_that_does_not_start(rough: Settings, mount: Mount, tmp_path: P
 
 
 def test_a_command_that_is_not_there(mount: Mount) -> None:
-    with pytest.raises(InputError, match="mcp/server: .*No such file or directory: 'no-such-program'"):
+    with pytest.raises(InputError, match=r"mcp/server: .*No such file or directory: 'no-such-program'"):
         mount({"command": ["no-such-program"]})
 
 
@@ -277,7 +277,7 @@ def test_an_address_without_a_server(refusing: str, mount: Mount, path: str, mes
 
 
 def test_an_address_that_nobody_listens_at(mount: Mount) -> None:
-    with pytest.raises(InputError, match="mcp/server: .*ConnectError"):
+    with pytest.raises(InputError, match=r"mcp/server: .*ConnectError"):
         mount({"url": "http://127.0.0.1:9/mcp", "startup": 10})
 
 
