@@ -132,8 +132,8 @@ def test_columns_of_the_parts_are_checked(make_inputs: Make) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "rl.loss: expected exactly one of aepo, cispo, gmpo, gspo, ppo-clip, found none"),
-        ({"kl": {}}, "rl.loss: expected exactly one of aepo, cispo, gmpo, gspo, ppo-clip, found none"),
+        ({}, "rl.loss: expected exactly one of aepo, cispo, gmpo, gspo, ppo-clip, sequence-clip, found none"),
+        ({"kl": {}}, "rl.loss: expected exactly one of aepo, cispo, gmpo, gspo, ppo-clip, sequence-clip, found none"),
         ({"gspo": {}, "ppo-clip": {}, "kl": {}}, "rl.loss: expected exactly one of .*, found gspo, ppo-clip"),
         ({"ppo-clip": {}, "tis": {}, "is-mask": {}}, "rl.loss: tis and is-mask both multiply by the ratio of trainer to sampler; keep one"),
         ({"ppo-clop": {}}, "rl.loss: unknown loss 'ppo-clop'; did you mean 'ppo-clip'"),
