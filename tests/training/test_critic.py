@@ -180,8 +180,8 @@ def test_a_rule_that_leaves_the_critic_without_returns_is_an_error(make_model: M
     stage = RLStage.model_validate({"credit": {"gae": {}}, "critic": {}})
     learner = Learner(make_model(), ACTOR, total_steps=1, critic=make_critic(make_model()))
     with pytest.raises(CreditError, match="NoReturns reads a critic's values and writes no returns"):
-        _learn(stage, replace(stage.parts(), credit=NoReturns()), learner, make_groups(), seed=0)
-    assert _learn(stage, stage.parts(), learner, make_groups(), seed=0)["critic/returns/mean"] == pytest.approx(0.5)
+        _learn(stage, replace(stage.parts(), credit=NoReturns()), learner, make_groups(), seed=0, done=0.0)
+    assert _learn(stage, stage.parts(), learner, make_groups(), seed=0, done=0.0)["critic/returns/mean"] == pytest.approx(0.5)
 
 
 def test_explained_variance_by_hand() -> None:
