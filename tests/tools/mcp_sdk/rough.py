@@ -14,7 +14,7 @@ from typing import Any
 
 HABIT = sys.argv[1] if len(sys.argv) > 1 else ""
 STARTS = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-TOOLS = ["ok", "hang", "die", "die_once", "die_unsafe", "flood", "long", "garbage", "nonsense", "chatter", "change", "count"]
+TOOLS = ["ok", "hang", "die", "die_once", "die_unsafe", "flood", "long", "garbage", "nonsense", "chatter", "change", "environment", "count"]
 
 
 def say(message: dict[str, Any]) -> None:
@@ -59,6 +59,8 @@ def call(number: int, name: str) -> None:
         for _ in range(50):
             say({"method": "notifications/tools/list_changed"})
         text(number, "changed")
+    elif name == "environment":
+        text(number, " ".join([*os.environ, os.getcwd()]))
     elif name == "count":
         call.count = getattr(call, "count", 0) + 1  # type: ignore[attr-defined]
         text(number, str(call.count))  # type: ignore[attr-defined]

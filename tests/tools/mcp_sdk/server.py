@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -28,7 +26,6 @@ TOOLS = [
     tool("fail", "Fails.", safe=True),
     tool("refuse", "Refuses its arguments.", safe=True),
     tool("remember", "Keep a word; the answer says how many are kept.", word={"type": "string"}),
-    tool("environment", "Names of the variables of the environment, and the working directory.", safe=True),
     tool("any", "Takes anything.", safe=True, **{"value": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}),
 ]
 words: list[str] = []
@@ -63,8 +60,6 @@ async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.
         case "remember":
             words.append(arguments["word"])
             return types.CallToolResult(content=[types.TextContent(text=str(len(words)))])
-        case "environment":
-            return types.CallToolResult(content=[types.TextContent(text=" ".join([*sorted(os.environ), Path.cwd().as_posix()]))])
     return types.CallToolResult(content=[types.TextContent(text=str(arguments.get("text", arguments.get("value", "done"))))])
 
 

@@ -34,11 +34,10 @@ def good(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("good", ["stdio", "http"], indirect=True)
-def test_a_server_made_with_the_sdk(good: dict[str, Any], mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OUR_SECRET", "x")
+def test_a_server_made_with_the_sdk(good: dict[str, Any], mount: Mount) -> None:
     gateway = mount(good)
     # Four pages of two; a dot is no letter of a function's name.
-    assert list(gateway.tools) == ["echo", "show_all", "fail", "refuse", "remember", "environment", "any"]
+    assert list(gateway.tools) == ["echo", "show_all", "fail", "refuse", "remember", "any"]
     assert ask(gateway, "echo", text="Brünn ✓").text == "Brünn ✓"
     shown = ask(gateway, "show_all")
     assert shown.text.splitlines() == [
@@ -57,18 +56,18 @@ def test_a_server_made_with_the_sdk(good: dict[str, Any], mount: Mount, monkeypa
     assert ask(gateway, "any", value=[1]).text.startswith("any: 'value' must be of type string, not [1].")
     # What changes something is not sent twice.
     assert not gateway.tools["remember"].facts.retry and gateway.tools["echo"].facts.retry
-    if "command" in good:
-        seen = ask(gateway, "environment").text.split()
-        assert set(seen[:-1]) <= {"PATH", "HOME", "USER", "LANG", "TMPDIR", "LC_CTYPE"} and seen[-1] == os.getcwd()
 
 
-def test_only_what_is_named_reaches_the_child(mount: Mount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_what_is_named_reaches_the_child(rough: Settings, mount: Mount, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEARCH_KEY", "x")
-    command = [sys.executable, str(HERE / "server.py")]
-    gateway = mount({"command": command, "env": ["SEARCH_KEY"], "variables": {"PLACE": "{scratch}/a"}, "cwd": str(tmp_path),
-                     "include": ["environment"], "prefix": "my_"})  # fmt: skip
-    seen = ask(gateway, "my_environment").text.split()
-    assert {"SEARCH_KEY", "PLACE"} <= set(seen) and seen[-1] == str(tmp_path)
+    monkeypatch.setenv("OUR_SECRET", "x")
+    *names, folder = ask(mount(rough()), "environment").text.split()
+    assert set(names) <= {"PATH", "HOME", "USER", "LANG", "TMPDIR", "LC_CTYPE"} and folder == os.getcwd()
+    own = {"env": ["SEARCH_KEY"], "variables": {"PLACE": "{scratch}/a"}, "cwd": str(tmp_path), "include": ["environment"], "prefix": "my_"}
+    gateway = mount({**rough(), **own})
+    *names, folder = ask(gateway, "my_environment").text.split()
+    assert {"SEARCH_KEY", "PLACE"} <= set(names) and "OUR_SECRET" not in names and folder == str(tmp_path)
+    assert list(gateway.tools) == ["my_environment"]
 
 
 def test_calls_run_at_once_and_from_one_loop_after_another(rough: Settings, mount: Mount) -> None:
