@@ -93,7 +93,9 @@ def test_a_trained_agent_answers_others(tmp_path: Path, spadework: Command) -> N
         async with Client(server, read_timeout_seconds=120) as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == ["read", "ask"]
             question = {"question": "What is Ondal Brin's mayor?"}
-            return list(await asyncio.gather(client.call_tool("ask", question), client.call_tool("ask", question), client.call_tool("ask", {})))
+            return list(
+                await asyncio.gather(client.call_tool("ask", question), client.call_tool("ask", question), client.call_tool("ask", {}))
+            )
 
     *answers, empty = asyncio.run(ask())
     assert empty.is_error and "'question' is missing" in empty.content[0].text

@@ -64,7 +64,7 @@ def test_a_listing_says_what_there_is_without_a_server(tmp_path: Path) -> None:
     assert isinstance(tool, McpTool)
     assert tool.schema == {"name": "my_a", "description": "", "parameters": {"type": "object", "properties": {}}}
     again = mounted(tmp_path, {**LISTING, "tools": [{"name": "a", "inputSchema": {"type": "object", "required": ["x"]}}]})
-    versions = [str(getattr(found, "facts").version) for found in (tool, again[0])]
+    versions = [str(found.facts.version) for found in (tool, again[0])]
     # Server, its version, and a hash of what the tool asks for: another schema is another key on the tape.
     assert [version.split()[:2] for version in versions] == [["s", "2"]] * 2 and versions[0] != versions[1]
 
@@ -78,7 +78,6 @@ def test_a_listing_says_what_there_is_without_a_server(tmp_path: Path) -> None:
         ({"tools": 3}, {}, "not a list of tools; write it with"),
         (LISTING, {"env": ["NOT_SET_AT_ALL"]}, "the environment variable NOT_SET_AT_ALL is not set"),
         (LISTING, {"command": [], "url": "http://b", "headers": {"A": "Bearer ${NOT_SET_AT_ALL}"}}, "NOT_SET_AT_ALL is not set"),
-        (LISTING, {"listing": "/no/such/file"}, "No such file or directory; write it with"),
     ],
 )
 def test_mounts_that_are_wrong(tmp_path: Path, listing: Any, own: dict[str, Any], message: str) -> None:
@@ -97,9 +96,13 @@ def test_observations() -> None:
 
 
 LEAF = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["string", "x"])
-INNER = st.dictionaries(st.sampled_from(["type", "properties", "items", "enum", "minimum", "anyOf"]), LEAF | st.lists(LEAF, max_size=2), max_size=3)
+INNER = st.dictionaries(
+    st.sampled_from(["type", "properties", "items", "enum", "minimum", "anyOf"]), LEAF | st.lists(LEAF, max_size=2), max_size=3
+)
 KEYS = st.sampled_from(["properties", "required", "items", "enum", "minimum", "$schema"])
-SCHEMA = st.dictionaries(KEYS, LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(st.sampled_from(["x", "type"]), LEAF | INNER), max_size=4)
+SCHEMA = st.dictionaries(
+    KEYS, LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(st.sampled_from(["x", "type"]), LEAF | INNER), max_size=4
+)
 
 
 @settings(max_examples=60)
