@@ -11,9 +11,11 @@ the rest: limits, retries, failover, ledger, tape.
 import html
 import os
 import re
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -109,7 +111,7 @@ def key_from(variable: str, service: str) -> str:
 
 
 class Client:
-    """A client for one service that is opened with the first request of an event loop."""
+    """Requests to one service."""
 
     def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
         """Note where the service is.
@@ -142,9 +144,10 @@ class Client:
             TransientError: no answer, one that asks to come back later, or one that is no JSON.
             BrokenError: any other status than 200.
         """
-        # A connection belongs to the event loop in which it was opened, and a call is no more often than a search: no pool is kept.
+        # A connection belongs to the event loop in which it was opened, so none is kept; what is slow to make is the store of certificates.
         # A proxy of the environment cannot reach this machine's own loopback. The deadline is the gateway's.
-        async with httpx.AsyncClient(timeout=None, headers=self._headers, trust_env=self.host not in _LOOPBACK) as client:
+        trust_env = self.host not in _LOOPBACK
+        async with httpx.AsyncClient(timeout=None, headers=self._headers, trust_env=trust_env, verify=_certificates()) as client:
             response = await send(client, method, f"{self.url}{path}", **options)
         if response.status_code != 200:
             raise BrokenError(f"{self.host}: HTTP {response.status_code}: {_excerpt(response)}")
@@ -154,6 +157,11 @@ class Client:
             return response.json(), len(response.content)
         except ValueError:
             raise TransientError(f"{self.host}: the answer is not JSON: {_excerpt(response)}") from None
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def _excerpt(response: httpx.Response) -> str:
