@@ -6,6 +6,7 @@
 
 OUT ?= runs/demo
 BIN := .venv/bin
+MCP_SERVERS := $(addprefix @modelcontextprotocol/server-,filesystem memory everything)
 SYSTEM := bubblewrap libseccomp2 chromium
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/cpu.txt
 PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -17,7 +18,7 @@ help:  ## show the targets
 demo: .venv/.installed-core  ## a tiny agent learns to research; the report ends up in runs/demo (OUT=... for another folder)
 	@$(BIN)/spadework demo --out $(OUT) --resume
 
-test: check .venv/.installed-system  ## all checks and all tests
+test: check .venv/.installed-system .venv/.installed-mcp-servers  ## all checks and all tests
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 check: .venv/.installed-dev  ## style, types, layers, size budgets, public names
@@ -47,6 +48,14 @@ $(BIN)/python:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v bwrap && command -v chromium; } >/dev/null; then \
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $(SYSTEM); } >.venv/system.log 2>&1 || \
 			echo "system packages were not installed ($(SYSTEM)); see .venv/system.log" >&2; \
+	fi
+	@touch $@
+
+# The reference servers of the Model Context Protocol, for tests; without npm those are skipped.
+.venv/.installed-mcp-servers: | $(BIN)/python
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-audit --no-fund --prefix .venv/mcp-servers $(MCP_SERVERS) >.venv/npm.log 2>&1 || \
+			echo "the reference MCP servers were not installed; see .venv/npm.log" >&2; \
 	fi
 	@touch $@
 

@@ -20,6 +20,11 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from spadework.cli.mcp import ask_tool
+from spadework.cli.trained import load_trained
+from spadework.tools.gateway import Gateway, GatewayConfig
+from spadework.tools.mcp_sdk.offer import offer
+
 Command = Callable[..., tuple[int, str, str]]
 
 COMMAND = [sys.executable, "-c", "from spadework.cli.main import main; main()", "mcp", "serve"]
@@ -87,11 +92,11 @@ def test_over_http_with_a_key(served: str) -> None:
 def test_a_trained_agent_answers_others(tmp_path: Path, spadework: Command) -> None:
     run = tmp_path / "run"
     assert spadework("sft", "demo", "--out", run, *SETTINGS)[0] == 0
-    server = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "--run", str(run), "search=null"], env=environment())
 
     async def ask() -> list[Any]:
-        async with Client(server, read_timeout_seconds=120) as client:
-            assert [tool.name for tool in (await client.list_tools()).tools] == ["read", "ask"]
+        trained = await load_trained(run)
+        gateway = Gateway([ask_tool(trained)], GatewayConfig(timeout=300))
+        async with Client(offer(gateway, version="1")) as client:
             question = {"question": "What is Ondal Brin's mayor?"}
             return list(
                 await asyncio.gather(client.call_tool("ask", question), client.call_tool("ask", question), client.call_tool("ask", {}))

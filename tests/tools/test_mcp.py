@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spadework.core.errors import BrokenError, ConfigError, InputError
-from spadework.pipeline.recipe import ToolsConfig
+from spadework.tools.config import ToolsConfig
 from spadework.tools.mcp import McpConfig, McpTool, observation, write_listing
 from spadework.tools.schema import mismatch
 from spadework.tools.tool import Tool, ToolContext
@@ -52,9 +52,9 @@ def test_a_recipe_may_have_several() -> None:
             ToolsConfig.parse(wrong, source="tools")
 
 
-def mounted(tmp_path: Path, listing: Any = LISTING, **own: Any) -> list[Tool]:
+def mounted(tmp_path: Path, there: Any = LISTING, **own: Any) -> list[Tool]:
     pytest.importorskip("mcp", reason="the MCP SDK is not installed (extra `mcp`)")
-    write_listing(listing, tmp_path / "listing.json")
+    write_listing(there, tmp_path / "listing.json")
     values = {"command": ["a"], "listing": str(tmp_path / "listing.json"), **own}
     return list(McpConfig.parse(values, source="mcp").build(ToolContext()))
 
@@ -78,6 +78,7 @@ def test_a_listing_says_what_there_is_without_a_server(tmp_path: Path) -> None:
         ({"tools": 3}, {}, "not a list of tools; write it with"),
         (LISTING, {"env": ["NOT_SET_AT_ALL"]}, "the environment variable NOT_SET_AT_ALL is not set"),
         (LISTING, {"command": [], "url": "http://b", "headers": {"A": "Bearer ${NOT_SET_AT_ALL}"}}, "NOT_SET_AT_ALL is not set"),
+        (LISTING, {"listing": "/no/such/file"}, "No such file or directory; write it with"),
     ],
 )
 def test_mounts_that_are_wrong(tmp_path: Path, listing: Any, own: dict[str, Any], message: str) -> None:
@@ -96,13 +97,9 @@ def test_observations() -> None:
 
 
 LEAF = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["string", "x"])
-INNER = st.dictionaries(
-    st.sampled_from(["type", "properties", "items", "enum", "minimum", "anyOf"]), LEAF | st.lists(LEAF, max_size=2), max_size=3
-)
-KEYS = st.sampled_from(["properties", "required", "items", "enum", "minimum", "$schema"])
-SCHEMA = st.dictionaries(
-    KEYS, LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(st.sampled_from(["x", "type"]), LEAF | INNER), max_size=4
-)
+WORDS = st.sampled_from(["type", "properties", "required", "items", "prefixItems", "enum", "minimum", "anyOf", "additionalProperties", "x"])
+INNER = st.dictionaries(WORDS, LEAF | st.lists(LEAF, max_size=2), max_size=3)
+SCHEMA = st.dictionaries(WORDS, LEAF | INNER | st.lists(LEAF | INNER, max_size=2), max_size=4)
 
 
 @settings(max_examples=60)

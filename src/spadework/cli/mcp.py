@@ -14,10 +14,10 @@ from spadework.core.errors import InputError
 
 if TYPE_CHECKING:
     from spadework.cli.trained import Trained
-    from spadework.pipeline.recipe import ToolsConfig
+    from spadework.tools.config import ToolsConfig
     from spadework.tools.function import FunctionTool
 
-__all__ = ["app", "list_tools", "serve"]
+__all__ = ["app", "ask_tool", "list_tools", "serve"]
 
 app = command_group("MCP servers: look at one, or be one.")
 
@@ -91,15 +91,18 @@ async def _serve(
     except ImportError:
         raise InputError("mcp serve needs the MCP SDK: pip install 'spadework[mcp]'") from None
     from spadework import __version__
-    from spadework.cli.trained import load_trained
     from spadework.corpus.store import open_corpus
     from spadework.tools.gateway import Gateway
     from spadework.tools.tool import ToolContext
 
-    trained = None if run is None else await load_trained(run, stage=stage, corpus=corpus)
+    trained = None
+    if run is not None:
+        from spadework.cli.trained import load_trained  # brings torch, which nothing else here needs
+
+        trained = await load_trained(run, stage=stage, corpus=corpus)
     config = _config(overrides, ask=trained is not None)
     pages = trained.environment.corpus if trained else None if corpus is None else open_corpus(corpus, snippets=config.snippet)
-    tools = [*config.build(ToolContext(corpus=pages)), *([] if trained is None else [_ask(trained)])]
+    tools = [*config.build(ToolContext(corpus=pages)), *([] if trained is None else [ask_tool(trained)])]
     if not tools:
         raise InputError("no tool is left to offer")
     gateway = Gateway(tools, config.gateway)
@@ -119,7 +122,7 @@ async def _serve(
 
 def _config(overrides: list[str], *, ask: bool) -> "ToolsConfig":
     from spadework.core.config import apply_overrides, merge
-    from spadework.pipeline.recipe import ToolsConfig
+    from spadework.tools.config import ToolsConfig
 
     values = merge(_OFFERED, {"gateway": {"per_tool": {"ask": _ASK}}}) if ask else _OFFERED
     config = ToolsConfig.parse(apply_overrides(values, overrides), source="tools")
@@ -128,7 +131,8 @@ def _config(overrides: list[str], *, ask: bool) -> "ToolsConfig":
     return config
 
 
-def _ask(trained: "Trained") -> "FunctionTool":
+def ask_tool(trained: "Trained") -> "FunctionTool":
+    """The tool `ask`: a question for a trained agent."""
     from spadework.cli.ask import answer
     from spadework.core.errors import ToolError
     from spadework.tools.function import tool

@@ -35,6 +35,11 @@ __all__ = ["McpConfig", "McpTool", "observation", "write_listing"]
 
 _NEEDED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 """Variables that a child gets without being asked for."""
+_READ: dict[str, tuple[type, ...]] = {
+    "type": (str, list), "properties": (dict,), "required": (list,), "enum": (list,), "anyOf": (list,), "prefixItems": (list,),
+    "additionalProperties": (bool, dict), "minimum": (int, float), "maximum": (int, float),
+}  # fmt: skip
+"""What our own check reads of a schema, and of which kind that must be."""
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -332,12 +337,18 @@ def _tame(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict):
         return {}
     tame = {key: value for key, value in schema.items() if key != "$schema"}
-    if isinstance(properties := tame.get("properties", {}), dict):
-        tame |= {"properties": {name: _tame(inner) for name, inner in properties.items()}} if properties else {}
+    for key, kinds in _READ.items():
+        if key in tame and not isinstance(tame[key], kinds):
+            del tame[key]
+    if isinstance(kind := tame.get("type"), list) and not all(isinstance(name, str) for name in kind):
+        del tame["type"]
+    if "properties" in tame:
+        tame["properties"] = {name: _tame(inner) for name, inner in tame["properties"].items()}
     if "items" in tame:
         tame["items"] = _tame(tame["items"])
-    kinds: dict[str, tuple[type, ...]] = {"properties": (dict,), "required": (list,), "enum": (list,), "type": (str, list)}
-    for key, kind in (kinds | dict.fromkeys(("minimum", "maximum"), (int, float))).items():
-        if key in tame and not isinstance(tame[key], kind):
-            del tame[key]
+    if isinstance(tame.get("additionalProperties"), dict):
+        tame["additionalProperties"] = _tame(tame["additionalProperties"])
+    for key in ("anyOf", "prefixItems"):
+        if key in tame:
+            tame[key] = [_tame(inner) for inner in tame[key]]
     return tame
