@@ -1,8 +1,10 @@
 """The tool `python`: values, errors and limits as a model sees them; state per trajectory; hundreds of calls that leave nothing behind."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +16,9 @@ from spadework.core.errors import BrokenError, InputError, ToolError
 from spadework.core.messages import ToolCall
 from spadework.tools.gateway import Gateway
 from spadework.tools.python import PythonConfig, PythonTool
+from spadework.tools.sandboxes import session
 from spadework.tools.sandboxes.bubblewrap import Bubblewrap
-from spadework.tools.sandboxes.sandbox import Limits
+from spadework.tools.sandboxes.sandbox import Launch, Limits
 from spadework.tools.tool import LABEL, Observation, ToolContext, tools
 
 LOST = "\nThe interpreter was restarted: all variables, imports and files in /tmp are lost."
@@ -216,13 +219,45 @@ def test_a_cancelled_call_ends_its_interpreter(backend: Bubblewrap) -> None:
 
 
 def census() -> tuple[int, set[int]]:
-    """Open files of this process, and the processes below it."""
-    below, found = [os.getpid()], set()
+    """Open files of this process, and the processes below it, those included that nobody has waited for."""
+    below = [os.getpid()]
     for pid in below:
         for task in Path(f"/proc/{pid}/task").iterdir():
             below += [int(child) for child in (task / "children").read_text().split()]
-    found = {pid for pid in below[1:] if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"}
-    return len(os.listdir("/proc/self/fd")), found
+    return len(os.listdir("/proc/self/fd")), set(below[1:])
+
+
+def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing_behind(backend: Bubblewrap, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, popen = set(), session._popen
+
+    def spy(launch: Launch, given: list[int]) -> subprocess.Popen[bytes]:
+        process = popen(launch, given)
+        groups.add(process.pid)
+        return process
+
+    monkeypatch.setattr(session, "_popen", spy)
+
+    async def cancelled(seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await (await session.Session.start(backend.launch(Limits()), Limits())).close()
+
+    before = census()
+    for number in range(60):
+        asyncio.run(cancelled(number / 1000))
+    assert len(groups) == 60 and census() == before
+    # A process that lost its parent is a child of the first process of the machine; its group still tells whose it was.
+    end = time.monotonic() + 5
+    while (left := [entry.name for entry in Path("/proc").glob("[0-9]*") if group_of(entry) in groups]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
+
+
+def group_of(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rsplit(")", 1)[1].split()[2])
+    except OSError:
+        return -1
 
 
 MIXED = [
@@ -268,6 +303,16 @@ def test_five_hundred_mixed_calls_at_once_leave_nothing_behind(backend: Bubblewr
     ]
     assert len(results) >= 483  # one in 31 is cancelled, some of them after they have ended
     assert {"2", "4", "1048576"} <= {result.text for result in results}
+
+
+@pytest.mark.parametrize("state", ["trajectory", "none"])
+def test_an_event_loop_that_ends_at_once_leaves_nothing_behind(backend: Bubblewrap, state: str) -> None:
+    before = census()
+    tool = PythonTool(backend, PythonConfig.model_validate({"state": state, "warm": 2}))
+    for _ in range(5):
+        assert asyncio.run(tool(code="1")).text == "1"
+    asyncio.run(tool.close())
+    assert census() == before
 
 
 def test_interpreters_outlive_an_event_loop(backend: Bubblewrap) -> None:

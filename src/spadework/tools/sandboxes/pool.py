@@ -68,8 +68,10 @@ class Pool:
     def dispose(self, session: Session) -> None:
         """End an interpreter: at once, and without waiting until the kernel has buried it."""
         self._bind()
-        session.kill()
-        self._spawn(session.close())
+        if session.alive:
+            session.kill()
+            # A task that is cancelled before it has begun does nothing; then the loop is ending too.
+            self._spawn(session.close()).add_done_callback(lambda task: session.bury() if task.cancelled() else None)
 
     async def close(self) -> None:
         """End all that are ready, and wait for those that are ending."""
@@ -88,10 +90,11 @@ class Pool:
         finally:
             self._filling = False
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()

@@ -33,9 +33,6 @@ _FLOOD_BYTES = 16 << 20
 _CALM_SECONDS = 0.25
 """How long the kernel gets to bury processes that were ended after a call."""
 
-_ENDING: set[asyncio.Task[None]] = set()
-"""Held here because the loop holds its tasks weakly."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
@@ -104,7 +101,7 @@ class Session:
             await session.close()
             raise BrokenError(f"the sandbox did not start: {session._output.text().strip() or error}") from error
         except BaseException:
-            session._abandon()
+            session.bury()
             raise
         session._output = Output(limits.output_chars * 4)
         return session
@@ -129,7 +126,7 @@ class Session:
         except FrameError as problem:
             error, stop = None, str(problem)
         except BaseException:
-            self._abandon()
+            self.bury()
             raise
         if stop is not None:
             await self.close()
@@ -155,7 +152,7 @@ class Session:
             if not pending:
                 loop.remove_writer(self._requests)
 
-        self._thaw()
+        self._signal(signal.SIGCONT)
         loop.add_reader(self._replies, self._read_reply)
         loop.add_reader(self._printed, self._read_output)
         loop.add_writer(self._requests, write)
@@ -257,9 +254,6 @@ class Session:
     def _freeze(self) -> None:
         self._signal(signal.SIGSTOP)
 
-    def _thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
     def _signal(self, number: signal.Signals) -> None:
         if self._second >= 0:
             with contextlib.suppress(ProcessLookupError):
@@ -290,21 +284,29 @@ class Session:
                 os.close(descriptor)
         self._first = self._second = -1
 
-    def _abandon(self) -> None:
-        """End it in the background, for a call that is cancelled."""
+    def bury(self) -> None:
+        """As `close`, but blocking, for where the event loop may be about to end: a hundredth of a second on an idle machine."""
         self.kill()
-        task = asyncio.get_running_loop().create_task(self.close())
-        _ENDING.add(task)
-        task.add_done_callback(_ENDING.discard)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
 
     def _send_kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             if self._first >= 0:
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            elif self.launch.confined:
-                self._process.kill()
-            else:
+            elif self._process.poll() is None and not (self.launch.confined and self._kill_second()):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _kill_second(self) -> bool:
+        # While bubblewrap starts, its second process would wait for ever for a first one that was killed alone. When the second is killed,
+        # the first buries it and goes.
+        found = children(self._process.pid)
+        for pid in found:
+            descriptor = os.pidfd_open(pid)
+            if pid in children(self._process.pid):  # else the number may be another's by now
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+        return bool(found)
 
     async def close(self) -> None:
         """End everything inside, and wait until the kernel has buried it: bubblewrap returns only then.
@@ -325,11 +327,10 @@ class Session:
                 while self._process.poll() is None:
                     await asyncio.sleep(0.002)
         except asyncio.CancelledError:
-            self.kill()
-            self._process.wait(_END_SECONDS)  # a moment's blocking, so that nothing is left behind
+            self.bury()
             raise
         except TimeoutError:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             raise BrokenError(f"a sandbox did not end within {_END_SECONDS:g} s (process {self._process.pid})") from None
 
     def _gone(self) -> bool:
