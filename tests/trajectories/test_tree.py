@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -58,8 +59,7 @@ def test_advantages_stand_on_sampled_tokens_only() -> None:
 
 
 def test_a_node_may_be_sampled_in_part() -> None:
-    node = forest().nodes[4]
-    node.mask = [True, False]
+    node = replace(forest().nodes[4], mask=[True, False])
     node.set_advantage(2.0)
     assert node.advantages == [2.0, 0.0]
 

@@ -109,7 +109,7 @@ def _line(record: Record) -> str:
 
 
 def _encode_node(node: Node) -> dict[str, Any]:
-    values = {name: getattr(node, name) for name in Node.__slots__ if name != "messages"}
+    values = {name: getattr(node, name) for name in Node.__slots__ if name not in ("messages", "num_sampled")}
     values |= {name: list(values[name]) for name in _COLUMNS}
     return {**values, "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in node.messages]}
 

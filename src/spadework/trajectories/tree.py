@@ -115,18 +115,19 @@ class Node:
     `documents` = ids that were shown, `ledger` = what its calls spent; per generation: `finish`, and `entropy_jump` where a rollout has
     decided by it whether to branch (`rollout/branching.py`)."""
 
-    @property
-    def num_sampled(self) -> int:
-        """Number of tokens that the policy sampled."""
-        return self.mask.count(True) if self.kind == "generation" else 0
+    num_sampled: int = field(init=False, repr=False, compare=False)
+    """Number of tokens that the policy sampled; counted once, because the mask of a node never changes."""
+
+    def __post_init__(self) -> None:
+        """Count what is asked for in every step of every rule."""
+        self.num_sampled = self.mask.count(True) if self.kind == "generation" else 0
 
     def set_advantage(self, value: float) -> None:
         """Give every sampled token of the node this advantage."""
         count = len(self.mask)
         # Almost every node is sampled as a whole or not at all, and repeating a value is fifty times as fast as asking per token.
-        sampled = self.mask.count(True) if self.kind == "generation" else 0
-        if sampled in (0, count):
-            self.advantages = [value if sampled else 0.0] * count
+        if self.num_sampled in (0, count):
+            self.advantages = [value if self.num_sampled else 0.0] * count
         else:
             self.advantages = [value if each else 0.0 for each in self.mask]
 

@@ -1,5 +1,7 @@
 """Arrays over policy tokens by hand, and the recursion beside the loop that it replaces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ def trajectory() -> Trajectory:
     for size in (2, 0, 3):
         node = made.add("generation", [5] * size, parent=len(made.nodes) - 1, logprobs=[-1.0] * size, entropies=list(range(size)))
         made.add("observation", [9, 9], parent=node.id)
-    made.nodes[5].mask = [True, False, True]
+    made.nodes[5] = replace(made.nodes[5], mask=[True, False, True])
     return made
 
 
@@ -62,12 +64,12 @@ def test_whiten() -> None:
 
 def test_several_turns_may_pay_on_the_same_token() -> None:
     made = trajectory()
-    made.nodes[5].mask, made.nodes[5].reward = [False] * 3, 4.0
+    made.nodes[5] = replace(made.nodes[5], mask=[False] * 3, reward=4.0)
     made.nodes[1].reward, made.nodes[3].reward = 1.0, 2.0
     # Turns of 2, 0 and 0 tokens, and the trajectory's 10
     assert place_rewards(made).tolist() == [0, 17.0]
-    made.nodes[1].mask = [False] * 2
-    made.nodes[5].mask = [True, False, True]
+    made.nodes[1] = replace(made.nodes[1], mask=[False] * 2)
+    made.nodes[5] = replace(made.nodes[5], mask=[True, False, True])
     # Turns of 0, 0 and 2: what comes before the first token falls on it.
     assert place_rewards(made).tolist() == [3.0, 14.0]
 
