@@ -4,7 +4,7 @@ Both sides of a pair run in turns, so that whatever else the machine does hits b
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Row", "interleave", "show", "speed_row", "write"]
+__all__ = ["Row", "interleave", "read", "show", "speed_row", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,19 @@ def speed_row(name: str, ours: Sequence[float], peer: Sequence[float], *, peer_n
     return Row(name, round(work / mine), round(work / theirs), ratio, "tokens/s", len(ours), peer_name)
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as a list of objects."""
+def write(families: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Write the rows of all families as one list of objects, each with the name of its family."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    rows = [{"family": family, **asdict(row)} for family, rows in families.items() for row in rows]
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, list[Row]]:
+    """The rows that `write` has written; none where there is no file."""
+    families: dict[str, list[Row]] = {}
+    for values in json.loads(path.read_text(encoding="utf-8")) if path.exists() else ():
+        families.setdefault(values.pop("family"), []).append(Row(**values))
+    return families
 
 
 def show(rows: Sequence[Row], title: str, console: Console | None = None) -> None:

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from benchmarks.table import Row, interleave, show, speed_row, write
+import pytest
+from benchmarks.run import main
+from benchmarks.table import Row, interleave, read, show, speed_row, write
 from rich.console import Console
 
 
@@ -26,11 +28,24 @@ def test_a_ratio_above_one_means_that_ours_is_faster() -> None:
 
 
 def test_results_are_a_list_of_objects_with_the_documented_keys(tmp_path: Path) -> None:
-    rows = [Row("a", 400, 100, 4.0, "tokens/s", 3, "b"), Row("c", 1.0, 1.0, 1.0, "equal tokens", 640, "d")]
-    write(rows, tmp_path / "made" / "results.json")
-    found = json.loads((tmp_path / "made" / "results.json").read_text())
-    assert [set(row) for row in found] == [{"name", "ours", "peer", "ratio", "unit", "n", "peer_name"}] * 2
-    assert found[0]["ratio"] == 4.0
+    path = tmp_path / "made" / "results.json"
+    families = {"speed": [Row("a", 400, 100, 4.0, "tokens/s", 3, "b")], "parity": [Row("c", 1.0, 1.0, 1.0, "equal tokens", 640, "d")]}
+    assert read(path) == {}
+    write(families, path)
+    found = json.loads(path.read_text())
+    assert [set(row) for row in found] == [{"family", "name", "ours", "peer", "ratio", "unit", "n", "peer_name"}] * 2
+    assert found[0]["ratio"] == 4.0 and read(path) == families
+
+
+def test_one_family_is_measured_anew_and_the_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.json"
+    write({"gateway": [Row("old", 1, 1, 1.0, "s", 1, "p")], "parity": [Row("kept", 1, 1, 1.0, "s", 1, "p")]}, path)
+    main(["--quick", "--runs", "1", "--only", "gateway", "--out", str(path)])
+    found = read(path)
+    assert found["parity"][0].name == "kept" and {row.name for row in found["gateway"]} > {"gateway_call"}
+    with pytest.raises(SystemExit):
+        main(["--only", "speed"])
+    assert "unknown family speed; there are: sampling," in capsys.readouterr().err
 
 
 def test_the_table_shows_every_row(tmp_path: Path) -> None:
