@@ -43,9 +43,7 @@ def plan(device: str, preset: str | None, runs: int, layers: int | None = None, 
     presets = [preset] if preset else ["tiny-1m", "tiny-10m"]
     shape: dict[str, Any] = {"device": device, "dtype": dtype, "layers": layers}
     found: dict[str, Measurement] = {
-        "sampling": lambda: [
-            sampling.row(name, runs=runs, load=load, **shape) for name in ([preset] if preset else ["tiny-1m", "tiny-10m"])
-        ],
+        "sampling": lambda: [sampling.row(name, runs=runs, load=load, **shape) for name in presets],
         "grpo_step": lambda: [grpo_step.row(preset or "h256", runs=runs, size=size, **shape)],
         "gateway": lambda: gateway.rows(runs, 2560 if quick else 25_600),
         "sandbox": lambda: sandbox.rows(30 if quick else 200),
