@@ -19,7 +19,7 @@ from spadework.algorithms.losses.objective import build_objective
 from spadework.models.checkpoint import parameters
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.packed import ModelWeights
-from spadework.trajectories.packing import Pack, group_samples, make_packs
+from spadework.trajectories.packing import Pack, make_packs, step_samples
 from spadework.trajectories.tree import Group, Trajectory
 
 __all__ = ["BOUND", "rows"]
@@ -104,4 +104,4 @@ def _packs(tasks: int, samples: int = 8, turns: int = 4, sampled: int = 32, obse
             trajectory.set_advantage(1.0 if sample % 2 else -1.0)
             group.trajectories.append(trajectory)
         groups.append(group)
-    return make_packs([group_samples(group) for group in groups], 4400)
+    return make_packs(step_samples(groups), 4400)

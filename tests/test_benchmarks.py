@@ -37,12 +37,17 @@ def test_results_are_a_list_of_objects_with_the_documented_keys(tmp_path: Path) 
     assert found[0]["ratio"] == 4.0 and read(path) == families
 
 
-def test_one_family_is_measured_anew_and_the_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("family", ["gateway", "async_rollout", "parity", "credit_cost", "loss_cost"])
+def test_a_family_is_measured_anew_and_the_others_stay(family: str, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    write({"gateway": [Row("old", 1, 1, 1.0, "s", 1, "p")], "parity": [Row("kept", 1, 1, 1.0, "s", 1, "p")]}, path)
-    main(["--quick", "--runs", "1", "--only", "gateway", "--out", str(path)])
+    write({family: [Row("old", 1, 1, 1.0, "s", 1, "p")], "another": [Row("kept", 1, 1, 1.0, "s", 1, "p")]}, path)
+    main(["--quick", "--runs", "1", "--only", family, "--out", str(path)])
     found = read(path)
-    assert found["parity"][0].name == "kept" and {row.name for row in found["gateway"]} > {"gateway_call"}
+    assert found["another"][0].name == "kept" and "old" not in {row.name for row in found[family]}
+    assert all(row.ours > 0 for row in found[family] if row.unit != "nats")
+
+
+def test_an_unknown_family_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
     assert "unknown family speed; there are: sampling," in capsys.readouterr().err
