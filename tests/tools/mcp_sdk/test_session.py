@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,15 +251,21 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def refusing() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    with serving(_Refusing) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
@@ -273,6 +280,24 @@ def refusing() -> Iterator[str]:
 def test_an_address_without_a_server(refusing: str, mount: Mount, path: str, message: str) -> None:
     with pytest.raises(InputError, match=f"mcp/server: .*{message}"):
         mount({"url": f"{refusing}/{path}", "startup": 10})
+
+
+class _Flooding(_Refusing):
+    """Answers with JSON that does not end."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(b'{"jsonrpc": "2.0", "id": 1, "result": "')
+            while True:
+                self.wfile.write(b"x" * 2**20)
+
+
+def test_an_answer_over_http_that_does_not_end(mount: Mount) -> None:
+    with serving(_Flooding) as address, pytest.raises(InputError, match="it sent a message of more than 16 MiB"):
+        mount({"url": address, "startup": 20})
 
 
 def test_an_address_that_nobody_listens_at(mount: Mount) -> None:

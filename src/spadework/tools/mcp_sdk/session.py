@@ -15,7 +15,7 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from mcp.shared.exceptions import MCPError
 
 from spadework.core.errors import BrokenError, SpadeworkError, ToolError
 from spadework.tools.http import retry_after
-from spadework.tools.mcp_sdk.stdio import Ending, stdio_transport
+from spadework.tools.mcp_sdk.stdio import MAX_MESSAGE, Ending, stdio_transport
 from spadework.tools.tool import TransientError
 
 __all__ = ["Endpoint", "Server"]
@@ -72,6 +72,25 @@ class Endpoint:
 
 class _Ended(BrokenError):
     """The connection ended in the middle of a call."""
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The answer to one request, which ends the connection when it is longer than any message may be."""
+
+    def __init__(self, stream: Any, ending: Ending) -> None:
+        self._stream, self._ending = stream, ending
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_MESSAGE:
+                self._ending.end(f"it sent a message of more than {MAX_MESSAGE >> 20} MiB")
+                raise httpx2.ReadError(str(self._ending))
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class _Connection:
@@ -202,16 +221,18 @@ class _Connection:
         where = self.endpoint
         if where.url:
             timeout = httpx2.Timeout(10.0, read=None)  # deadlines are the caller's
-            http = httpx2.AsyncClient(headers=dict(where.headers), timeout=timeout, event_hooks={"response": [self._note_status]})
+            http = httpx2.AsyncClient(headers=dict(where.headers), timeout=timeout, event_hooks={"response": [self._look_at]})
             return streamable_http_client(where.url, http_client=await stack.enter_async_context(http))
         command = [part.replace("{scratch}", str(scratch)) for part in where.command]
         env = {name: value.replace("{scratch}", str(scratch)) for name, value in where.env.items()}
         return stdio_transport(command, env, where.cwd, where.log, self.ending)
 
-    async def _note_status(self, response: httpx2.Response) -> None:
+    async def _look_at(self, response: httpx2.Response) -> None:
         # The SDK reports every status from 400 up as the same error. 400, 404 and 405 are part of how it finds out what a server speaks.
         if response.request.method == "POST" and response.status_code >= 401 and response.status_code not in (404, 405):
             self._refused = response.status_code, retry_after(response.headers.get("retry-after"))
+        if response.request.method == "POST":  # what a GET opens stays open for notifications, which may add up
+            response.stream = _Bounded(response.stream, self.ending)
 
     async def _list(self, client: Client) -> dict[str, Any]:
         """Name and version of the server, and its tools as they came, page by page."""

@@ -17,9 +17,9 @@ import anyio
 import mcp_types
 from mcp.shared.message import SessionMessage
 
-__all__ = ["Ending", "stdio_transport"]
+__all__ = ["MAX_MESSAGE", "Ending", "stdio_transport"]
 
-_MAX_LINE = 16 * 2**20
+MAX_MESSAGE = 16 * 2**20
 """Bytes of one message."""
 _MAX_LOG = 256 * 2**10
 """Bytes of standard error that are kept of one process."""
@@ -67,7 +67,7 @@ async def stdio_transport(
     """
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(env), cwd=cwd, start_new_session=True, limit=_MAX_LINE
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, env=dict(env), cwd=cwd, start_new_session=True, limit=MAX_MESSAGE
     )
     incoming, read_stream = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write_stream, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
@@ -104,7 +104,7 @@ async def _receive(child: asyncio.subprocess.Process, incoming: Any, errors: asy
             code = child.returncode
             ending.end("it closed its output" if code is None else f"it ended with exit code {code}")
         except ValueError:
-            ending.end(f"it sent a message of more than {_MAX_LINE >> 20} MiB")
+            ending.end(f"it sent a message of more than {MAX_MESSAGE >> 20} MiB")
         except broken:
             ending.end("it was closed")
 
