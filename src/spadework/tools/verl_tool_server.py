@@ -18,17 +18,16 @@ import base64
 import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from spadework.core.errors import BrokenError, InputError, SpadeworkError
+from spadework.core.errors import BrokenError, InputError
 from spadework.core.messages import ToolCall
 from spadework.tools.gateway import Gateway
+from spadework.tools.json_server import JsonServer
 from spadework.tools.tool import Observation
 
 __all__ = ["VerlToolServer", "read_action"]
 
-_MOST_BYTES = 64_000_000
 _MOST_ITEMS = 4096
 _COLUMNS: dict[str, tuple[type, Any]] = {"finish": (bool, False), "is_last_step": (bool, False), "extra_fields": (dict, {})}
 
@@ -61,8 +60,11 @@ def _only_text(parameters: dict[str, Any]) -> str | None:
     return required[0] if len(required) == 1 and parameters["properties"][required[0]].get("type") == "string" else None
 
 
-class VerlToolServer:
+class VerlToolServer(JsonServer):
     """Serves the tools of a gateway until it is stopped. A context manager that gives the address."""
+
+    path = "/get_observation"
+    most_bytes = 64_000_000
 
     def __init__(self, gateway: Gateway, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Take the tools; nothing listens yet.
@@ -72,60 +74,36 @@ class VerlToolServer:
             host: which address to listen on. Another one than loopback lets others run these tools.
             port: 0 takes a free one.
         """
-        self.gateway, self.host, self.port = gateway, host, port
+        super().__init__(host=host, port=port)
+        self.gateway = gateway
         self._shown: dict[str, tuple[Observation, ...]] = {}
+        # All calls run in one event loop, to which the gateway's queues belong; the threads of the HTTP server only wait for it.
         self._loop = asyncio.new_event_loop()
-        self._threads: list[threading.Thread] = []
-        self._server: _Listener | None = None
+        self._caller: threading.Thread | None = None
 
     def start(self) -> str:
-        """Listen, and return the address without a final slash.
-
-        Raises:
-            InputError: the port is taken or may not be used.
-        """
-        try:
-            self._server = _Listener((self.host, self.port), type("Handler", (_Handler,), {"served": self}))
-        except OSError as error:
-            raise InputError(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror}; choose another port or 0 for a free one"
-            ) from None
-        # All calls run in one event loop, to which the gateway's queues belong; the threads of the HTTP server only wait for it.
-        self._threads = [
-            threading.Thread(target=self._loop.run_forever, daemon=True),
-            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-        return f"http://{self.host}:{self._server.server_address[1]}"
+        """See `JsonServer`."""
+        address = super().start()
+        self._caller = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._caller.start()
+        return address
 
     def stop(self) -> None:
         """Stop listening and close the gateway."""
-        if self._server is None:
-            return
-        self._server.shutdown()
-        self._server.server_close()
-        asyncio.run_coroutine_threadsafe(self.gateway.close(), self._loop).result(timeout=60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        for thread in self._threads:
-            thread.join()
-        self._loop.close()
-        self._server = None
+        super().stop()
+        if self._caller is not None:
+            asyncio.run_coroutine_threadsafe(self.gateway.close(), self._loop).result(timeout=60)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._caller.join()
+            self._loop.close()
+            self._caller = None
 
-    def __enter__(self) -> str:
-        """Start."""
-        return self.start()
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop."""
-        self.stop()
+    def health(self) -> dict[str, Any]:
+        """Names of the tools."""
+        return {"tools": list(self.gateway.tools)}
 
     def answer(self, body: Any) -> dict[str, Any]:
-        """The answer to a request, from any thread.
-
-        Raises:
-            InputError: the request is not of the contract.
-        """
+        """See `JsonServer`."""
         items = _read(body)
         return asyncio.run_coroutine_threadsafe(self._answer(items), self._loop).result()
 
@@ -182,49 +160,3 @@ def _column(name: str, values: Any, kind: type, count: int | None) -> list[Any]:
     if count is not None and len(values) != count:
         raise InputError(f"{name}: {len(values)} items for {count} trajectories")
     return values
-
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-    """A trainer connects with all its trajectories at once."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    served: VerlToolServer
-    protocol_version = "HTTP/1.1"
-    timeout = 120
-    wbufsize = -1
-    """One packet for head and body; two would wait for each other's acknowledgement."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
-    def do_GET(self) -> None:
-        if self.path == "/health":
-            self._send(200, {"status": "healthy", "tools": list(self.served.gateway.tools)})
-        else:
-            self._send(404, {"detail": "POST /get_observation, or GET /health"})
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _MOST_BYTES:
-            self.close_connection = True
-            return self._send(413, {"detail": f"a request has a length of at most {_MOST_BYTES:,} bytes"})
-        raw = self.rfile.read(int(length))
-        if self.path.rstrip("/") != "/get_observation":
-            return self._send(404, {"detail": "POST /get_observation, or GET /health"})
-        try:
-            self._send(200, self.served.answer(json.loads(raw)))
-        except (ValueError, InputError) as error:
-            self._send(400, {"detail": " ".join(str(error).split())})
-        except SpadeworkError as error:
-            self._send(500, {"detail": " ".join(str(error).split())})
-
-    def _send(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
