@@ -126,7 +126,7 @@ def good(name: str) -> Answer:
 
 
 def entry(name: str, url: str) -> dict[str, Any]:
-    return {name: {"url": f"{url}/w/api.php" if name == "wikipedia" else url}}
+    return {name: {"url": f"{url}/w/api.php", "contact": "me@dun.example"} if name == "wikipedia" else {"url": url}}
 
 
 def gateway(*entries: Any, limits: dict[str, Any] | None = None, recorder: Recorder | None = None, **options: Any) -> Gateway:

@@ -10,6 +10,8 @@ status 200 and the key `error`. It costs nothing.
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import Field
+
 from spadework.core.errors import BrokenError
 from spadework.tools.provider import Client, ProviderPart, Result, Service, plain, register
 from spadework.tools.tool import Provider, ToolContext, TransientError
@@ -25,8 +27,8 @@ class WikipediaPart(ProviderPart):
 
     url: str = "https://en.wikipedia.org/w/api.php"
     """Of the wiki's api.php."""
-    contact: str = "https://github.com/spadework"
-    """An address or a page that Wikimedia may turn to; part of the user agent, as its policy asks."""
+    contact: str = Field(pattern=r"^[\x20-\x7e]+$")
+    """Mail address or page of whoever runs this; Wikimedia's policy asks for it in the user agent, and nobody else can know it."""
 
     def build(self, limit: int, context: ToolContext) -> Provider:
         """Make the provider."""
