@@ -85,4 +85,7 @@ def show(rows: Sequence[Row], title: str, console: Console | None = None) -> Non
         table.add_column(column)
     for row in rows:
         table.add_row(row.name, f"{row.ours:,.6g}", f"{row.peer:,.6g}", f"{row.ratio:,.4g} x", row.unit, str(row.n), row.peer_name)
-    (console or Console()).print(table)
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 160  # a log has no width of its own, and names that are cut name nothing
+    console.print(table)
