@@ -119,8 +119,10 @@ def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: Ex
         if evidence is None:
             yield Turn(answer=UNKNOWN)
             return
-        (thought, found), known = evidence, target
-        thought = f"{thought} {follows}".rstrip()
+        (fact, found), known = evidence, target
+        thought = f"{fact} {follows}".rstrip()
+        if follows[-1:].isalpha():
+            thought = f"{thought} {found} {follows.rpartition(' ')[2]}"
     if compares:
         found = task.answers[0] if stop == len(steps) else steps[0][0]
     yield Turn(thought=thought, answer=found)
@@ -135,7 +137,7 @@ def _what_follows(question: str, steps: list[list[str]]) -> list[str]:
     place = 0
     for _, relation, _ in steps:
         # From the last relation on, because a chain may have the same one twice.
-        found = re.compile(rf"\b{re.escape(relation)}(?:(?:'s|, then) \w+|[?.])").search(question, place)
+        found = re.compile(rf"\b{re.escape(relation)}(?:(?:, then)? \w+|[?.])").search(question, place)
         said.append(found[0] if found else "")
         place = found.start() + len(relation) if found else place
     return said

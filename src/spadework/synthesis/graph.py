@@ -171,7 +171,7 @@ def _pick(options: Sequence[T], random: Random) -> T:
 
 def _ask_chain(title: str, relations: Sequence[str], answer_type: str, style: int) -> str:
     # In the order of the look-ups first: a tiny model that can copy what follows can then take the next relation from the question.
-    chain = "'s ".join([title, *relations])
+    chain = f"{title}'s {' '.join(relations)}"
     nested = f"{' of the '.join(reversed(relations))} of {title}"
     if style == 0:
         return f"What is {chain}?"

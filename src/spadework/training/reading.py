@@ -15,9 +15,9 @@ continual pre-training before SFT is Tongyi DeepResearch's order (arXiv 2510.247
 import re
 from collections.abc import Sequence
 from random import Random
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
@@ -32,6 +32,8 @@ __all__ = ["ReadingPhase", "make_reading_sample"]
 _NAME = re.compile(r"(?<![.!?:] )(?<=[ \"(])[A-Z][\w'-]*(?: (?:of|the|and|de) [A-Z][\w'-]*| [A-Z][\w'-]*)*")
 _SECOND = 0.25
 """Share of the searches that show the right line second."""
+_LONGEST = 8
+"""Relations of a question that is practised in reading, at most."""
 _PATIENCE = 10_000
 """Draws without anything to read after which the pages count as unfit."""
 
@@ -62,6 +64,14 @@ class ReadingPhase(Config):
     """Words of a line that are given."""
     repeats: int = Field(default=2, ge=1)
     """How often each line is asked for."""
+    follow: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sequences that practise reading a question, for pages whose lines are subject, relation, object; only with `lines`."""
+
+    @model_validator(mode="after")
+    def _follow_takes_effect(self) -> Self:
+        if self.follow and self.form != "lines":
+            raise ValueError(f"follow has no effect with form '{self.form}'; leave it out, or set form: lines")
+        return self
 
 
 def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
@@ -75,6 +85,8 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
     """
     if phase.form == "blanks":
         return _blank(documents, renderer, phase, random)
+    if phase.follow and random.random() < phase.follow:
+        return _follow(documents, renderer, phase, random)
     lines: list[str] = []
     wanted = phase.pages if phase.lines_per_page == 1 else random.randint(1, phase.pages)
     for _ in range(_PATIENCE):
@@ -100,6 +112,52 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
             ids += thought
             mask += [index >= given for index in range(len(thought))]
     return make_sample(ids, mask)
+
+
+def _follow(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
+    """A question that names relations one after the other, then a fact of each, in any order, with what follows it in the question."""
+    facts_only = phase.model_copy(update={"sentences": False})
+    facts: dict[str, str] = {}
+    wanted = random.randint(1, _LONGEST)
+    for _ in range(_PATIENCE):
+        page = [line.strip() for line in documents[random.randrange(len(documents))].text.splitlines() if _usable(line, facts_only)]
+        if page:
+            line = page[random.randrange(len(page))]
+            facts.setdefault(line.split()[phase.cue_words - 1], line)
+        if len(facts) == wanted:
+            break
+    else:
+        raise _nothing(f"{wanted} lines of {phase.min_words} to {phase.max_words} words about different relations")
+    name = " ".join(next(iter(facts.values())).split()[: phase.cue_words - 1])
+    said = f"{name}'s {' '.join(facts)}"
+    question, end = random.choice(((f"What is {said}?", "?"), (f"Which one is {said}?", "?"), (f"Name {said}.", ".")))
+    after = dict(zip(facts, [*list(facts)[1:], ""], strict=True))
+    ids = renderer.prompt([Message(role="user", content=question)])
+    mask = [False] * len(ids)
+    thought, told = "", ""
+    for relation in random.sample(list(facts), len(facts)):
+        words = facts[relation].split()
+        turn = renderer.write(Turn(thought=thought, calls=(ToolCall(name="search", arguments={"query": " ".join(words[: phase.cue_words])}),)))
+        ids += turn
+        mask += _between(turn, renderer, told, thought)
+        shown = [facts[relation], random.choice(list(facts.values()))]
+        if random.random() < _SECOND:
+            shown.reverse()
+        more = renderer.extend(turn, [Message(role="tool", content="\n".join(dict.fromkeys(shown)))])
+        ids += more
+        mask += [False] * len(more)
+        told, following = f"{facts[relation]} {relation}", after[relation]
+        thought = f"{told} {following} {' '.join(words[phase.cue_words :])} {following}" if following else f"{told}{end}"
+    turn = renderer.write(Turn(thought=thought, answer="?"))
+    return make_sample([*ids, *turn], [*mask, *_between(turn, renderer, told, thought)])
+
+
+def _between(turn: Sequence[int], renderer: Renderer, told: str, thought: str) -> list[bool]:
+    """The tokens of a turn that a longer thought has beyond a shorter one with which it begins."""
+    if not thought:
+        return [False] * len(turn)
+    start, stop = _common(turn, renderer.thought(told)), len(renderer.thought(thought))
+    return [start <= index < stop for index in range(len(turn))]
 
 
 def _blank(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
