@@ -73,9 +73,9 @@ def test_the_shortest_way() -> None:
 @pytest.mark.parametrize(
     ("question", "first", "last"),
     [
-        ("What is Ondal Brin's mayor's spouse?", " mayor's spouse", " spouse?"),
-        ("Name Ondal Brin's mayor's spouse.", " mayor's spouse", " spouse."),
-        ("Start at Ondal Brin and follow: mayor, then spouse. Where do you arrive?", " mayor, then spouse", " spouse."),
+        ("What is Ondal Brin's mayor spouse?", " mayor spouse Velor Tash spouse", " spouse?"),
+        ("Name Ondal Brin's mayor spouse.", " mayor spouse Velor Tash spouse", " spouse."),
+        ("Start at Ondal Brin and follow: mayor, then spouse. Where do you arrive?", " mayor, then spouse Velor Tash spouse", " spouse."),
         ("What is the spouse of the mayor of Ondal Brin?", "", ""),
     ],
 )
@@ -86,19 +86,19 @@ def test_a_fact_is_followed_by_how_the_question_goes_on(question: str, first: st
         (f"Ondal Brin mayor Velor Tash{first}", "search Velor Tash spouse"),
         (f"Velor Tash spouse Mira Sool{last}", "answer Mira Sool"),
     ]
-    # An early stop says what it leaves out.
+    # The thought ends with the next query, which so is a copy. An early stop says what it leaves out.
     assert brief(task, RESULTS, stop_early=1.0)[-1] == (f"Ondal Brin mayor Velor Tash{first}", "answer Velor Tash")
 
 
 def test_a_relation_that_a_chain_has_twice_is_followed_by_what_follows_it_there() -> None:
     steps = [["Al", "mentor", "Bo"], ["Bo", "mentor", "Cy"], ["Cy", "school", "Dun"], ["Dun", "mentor", "Eb"]]
-    task = Task(id="t", question="What is Al's mentor's mentor's school's mentor?", answers=("Eb",), meta={"steps": steps})
+    task = Task(id="t", question="What is Al's mentor mentor school mentor?", answers=("Eb",), meta={"steps": steps})
     shown = {f"{subject} {relation}": f"{subject} {relation} {found}" for subject, relation, found in steps}
     assert [thought for thought, _ in brief(task, shown)] == [
         "",
-        "Al mentor Bo mentor's mentor",
-        "Bo mentor Cy mentor's school",
-        "Cy school Dun school's mentor",
+        "Al mentor Bo mentor mentor Bo mentor",
+        "Bo mentor Cy mentor school Cy school",
+        "Cy school Dun school mentor Dun mentor",
         "Dun mentor Eb mentor?",
     ]
 

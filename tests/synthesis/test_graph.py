@@ -50,7 +50,7 @@ def answers_from_text(task: Task) -> tuple[str, ...]:
     facts, types, names = pages()
     if match := CHAIN.fullmatch(task.question):
         title = match[1]
-        for relation in match[2].split("'s "):
+        for relation in match[2].split(" "):
             title = facts[title][relation]
         return names[title]
     if match := re.fullmatch(r"Which (\w+) has (\w+) (\w+ \w+) and (\w+) (\w+ \w+)\?", task.question):
@@ -96,7 +96,7 @@ def test_chains_visit_distinct_entities() -> None:
         visited = [steps[0][0], *(target for _, _, target in steps)]
         assert len(set(visited)) == len(visited) == task.hops + 1
         assert all(step[2] == following[0] for step, following in pairwise(steps))
-        relations = "'s ".join(relation for _, relation, _ in steps)
+        relations = " ".join(relation for _, relation, _ in steps)
         assert task.question == f"What is {steps[0][0]}'s {relations}?"
 
 

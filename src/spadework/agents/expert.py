@@ -1,9 +1,10 @@
 """A scripted expert of mixed quality, whose trajectories are the demonstrations of the SFT cold start.
 
 It knows the steps of a task (`meta["steps"]`) but works through the real tools: it quotes an evidence line only when a tool has shown
-it, reads the page when search has not, and gives up when nothing shows it. After a fact it repeats how the question goes on from there,
-which makes the next relation a copy of what follows the last one, in chains of any length. With its habits switched on it also stops
-early, wastes searches and follows namesakes, so that imitation teaches the protocol together with faults that reinforcement can remove.
+it, reads the page when search has not, and gives up when nothing shows it. After a fact it repeats how the question goes on
+from there, and the query that comes of it, so that every part is a copy of something just before it, in chains of any length. With its
+habits switched on it also stops early, wastes searches and follows namesakes, so that imitation teaches the protocol together with faults
+that reinforcement can remove.
 
 Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {relation} {object}`) or `{query, quote, document}`
 (spans of any corpus). Not done here: counting, which takes more pages than a search shows.
@@ -120,9 +121,8 @@ def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: Ex
             yield Turn(answer=UNKNOWN)
             return
         (fact, found), known = evidence, target
-        thought = f"{fact} {follows}".rstrip()
-        if follows[-1:].isalpha():
-            thought = f"{thought} {found} {follows.rpartition(' ')[2]}"
+        query = f" {found} {follows.rpartition(' ')[2]}" if follows[-1:].isalpha() else ""
+        thought = f"{fact} {follows}".rstrip() + query
     if compares:
         found = task.answers[0] if stop == len(steps) else steps[0][0]
     yield Turn(thought=thought, answer=found)
@@ -135,9 +135,10 @@ def _what_follows(question: str, steps: list[list[str]]) -> list[str]:
     """
     said: list[str] = []
     place = 0
-    for _, relation, _ in steps:
+    for (_, relation, _), following in zip(steps, [*steps[1:], None], strict=True):
+        ending = rf"(?:, then)? {re.escape(following[1])}\b" if following else "[?.]"
         # From the last relation on, because a chain may have the same one twice.
-        found = re.compile(rf"\b{re.escape(relation)}(?:(?:, then)? \w+|[?.])").search(question, place)
+        found = re.compile(rf"\b{re.escape(relation)}{ending}").search(question, place)
         said.append(found[0] if found else "")
         place = found.start() + len(relation) if found else place
     return said

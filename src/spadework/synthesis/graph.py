@@ -1,6 +1,6 @@
 """Tasks from a world's graph: exact answers, exact evidence.
 
-- chain: 1 to 4 relations followed one after the other, all entities distinct ("What is Ondal Brin's capital's mayor?");
+- chain: 1 to 4 relations followed one after the other, all entities distinct ("What is Ondal Brin's capital mayor?");
 - intersection: two constraints that exactly one entity satisfies, neither of which is enough alone;
 - count: how many entities have a relation to another one;
 - comparison: which of two entities is older, larger, longer ...
@@ -69,7 +69,7 @@ def make_chains(world: World, *, seed: int, counts: Mapping[int, int], phrasings
         world: where they are drawn from.
         seed: other seeds give other chains.
         counts: number of tasks by number of hops, 1 to 4.
-        phrasings: ways of asking to draw from, 1 to 5; the first is "What is Ondal Brin's capital's mayor?".
+        phrasings: ways of asking to draw from, 1 to 5; the first is "What is Ondal Brin's capital mayor?".
 
     Raises:
         InputError: hops or phrasings out of range, or the world has too few different chains.

@@ -5,6 +5,12 @@ written, which stands in the results word for word. Every line is asked for twic
 the skill. Demonstrations alone show two look-ups per trajectory and are far too slow a teacher of it.
 
 It goes from easy to hard in phases: a few short lines of one page until look-up works at all, then lines of several pages, long ones too.
+
+A share `follow` of the sequences practises reading a question. It names up to eight relations, one after the other; facts with these
+relations are shown, which have nothing to do with each other and come in any order, and each is to be followed by what follows its
+relation in the question. So neither the number of facts nor the end of the question says what comes next, as both do in the chains
+that demonstrations show; only reading does, and it holds for chains longer than those.
+
 The form `blanks` is that of a span task from its question to its answer, with any sentence and no search. Half of its sequences also teach
 every token of the results that copying predicts, which is most of what they hold and what makes the skill come early.
 
@@ -65,7 +71,8 @@ class ReadingPhase(Config):
     repeats: int = Field(default=2, ge=1)
     """How often each line is asked for."""
     follow: float = Field(default=0.0, ge=0, le=1)
-    """Share of the sequences that practise reading a question, for pages whose lines are subject, relation, object; only with `lines`."""
+    """Share of the sequences that practise reading a question; only with `lines`, for pages with lines of subject, relation, object, where
+    the relation is the last of the words that are given."""
 
     @model_validator(mode="after")
     def _follow_takes_effect(self) -> Self:
@@ -115,7 +122,11 @@ def make_reading_sample(documents: Sequence[Document], renderer: Renderer, phase
 
 
 def _follow(documents: Sequence[Document], renderer: Renderer, phase: ReadingPhase, random: Random) -> Sample:
-    """A question that names relations one after the other, then a fact of each, in any order, with what follows it in the question."""
+    """A question that names relations one after the other, then a search for a fact of each, in any order, as the expert notes it.
+
+    Learned is the end of every note: what follows the relation in the question, and the query that comes of it. No chain is practised: the
+    next search is for another fact.
+    """
     facts_only = phase.model_copy(update={"sentences": False})
     facts: dict[str, str] = {}
     wanted = random.randint(1, _LONGEST)
@@ -137,7 +148,9 @@ def _follow(documents: Sequence[Document], renderer: Renderer, phase: ReadingPha
     thought, told = "", ""
     for relation in random.sample(list(facts), len(facts)):
         words = facts[relation].split()
-        turn = renderer.write(Turn(thought=thought, calls=(ToolCall(name="search", arguments={"query": " ".join(words[: phase.cue_words])}),)))
+        turn = renderer.write(
+            Turn(thought=thought, calls=(ToolCall(name="search", arguments={"query": " ".join(words[: phase.cue_words])}),))
+        )
         ids += turn
         mask += _between(turn, renderer, told, thought)
         shown = [facts[relation], random.choice(list(facts.values()))]

@@ -1,5 +1,6 @@
-"""Sequences of the reading form `blanks`: what they show, and which tokens they teach."""
+"""Sequences of the reading stage: what they show, and which tokens they teach."""
 
+import re
 from random import Random
 
 import pytest
@@ -34,6 +35,39 @@ def test_a_blank_is_searched_for_and_answered_up_to_the_name() -> None:
         assert not copies or ("very long winter" in taught.partition("</search>")[2] and taught.count(name) == 1)
         seen.add((name, copies))
     assert len(seen) == 4
+
+
+def test_what_follows_a_relation_in_a_question_is_read_there() -> None:
+    objects = {"mayor": "Velor Tash", "spouse": "Mira Sool", "river": "Lo Pek", "twin": "Dun Kal"}
+    facts = {relation: f"Ondal Brin {relation} {found}" for relation, found in objects.items()}
+    pages = [Document(id=relation, title="Ondal Brin", text=fact) for relation, fact in facts.items()]
+    tokenizer = train_tokenizer([*facts.values(), *ERRORS.values(), "What is Which one Name 's"] * 3, vocab_size=500)
+    renderer, phase = TagsRenderer(tokenizer), ReadingPhase(follow=1.0)
+    numbers = set()
+    for seed in range(40):
+        try:
+            (span,) = make_reading_sample(pages, renderer, phase, Random(seed)).spans
+        except InputError as error:  # a question wants more relations than the pages have
+            assert "lines of 4 to 40 words about different relations" in str(error)
+            continue
+        text = renderer.text(span.token_ids)
+        asked = text.partition("Ondal Brin's ")[2].partition("<|im_end|>")[0]
+        relations, sign = asked[:-1].split(" "), asked[-1]
+        numbers.add(len(relations))
+        taught = []
+        for relation in re.findall(r"<search> Ondal Brin (\w+)</search>", text):
+            after = relations[relations.index(relation) + 1 :][:1]
+            ending = f" {after[0]} {objects[relation]} {after[0]}" if after else sign
+            assert f"<think> {facts[relation]} {relation}{ending}</think>" in text
+            taught.append(f"{ending}</think>")
+        assert sorted(relations) == sorted(re.findall(r"<think> Ondal Brin (\w+)", text))
+        assert renderer.text([token for token, mask in zip(span.token_ids, span.mask, strict=True) if mask]) == "".join(taught)
+    assert numbers == {1, 2, 3, 4}
+
+
+def test_only_lines_can_follow_a_question() -> None:
+    with pytest.raises(ValueError, match="follow has no effect with form 'blanks'"):
+        ReadingPhase(form="blanks", follow=0.5)
 
 
 @pytest.mark.parametrize(
