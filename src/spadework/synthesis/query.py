@@ -35,6 +35,7 @@ __all__ = [
     "load_query",
     "solve",
     "unique",
+    "witnesses",
 ]
 
 Operation = Literal["find", "count", "list", "compare", "compose"]
@@ -131,13 +132,22 @@ def solve(query: Query, graph: Graph, limit: int | None = None, *, distinct: boo
         return [value for part in query.parts for value in solve(part, graph, limit, distinct=distinct)][:limit]
     if isinstance(query.target, OneOf):
         return list(query.target.constants)[:limit]
-    join = _Join(query, graph, distinct)
-    for value in join.values({}, list(query.triples)):
-        if value not in join.found:
-            join.found[value] = None
+    return [witness[query.target] for witness in witnesses(query, graph, limit, distinct=distinct)]
+
+
+def witnesses(query: Query, graph: Graph, limit: int | None = None, *, distinct: bool = True) -> list[dict[Variable, str]]:
+    """For every value of the target one way to satisfy the triples: what each variable stands for. Operation and parts are not read.
+
+    Args: see `solve`.
+    """
+    assert isinstance(query.target, Variable)
+    join = _Join(query, query.target, graph, distinct)
+    for bound in join.ways({}, list(query.triples)):
+        if (value := bound[query.target]) not in join.found:
+            join.found[value] = dict(bound)
             if limit is not None and len(join.found) >= limit:
                 break
-    return list(join.found)
+    return list(join.found.values())
 
 
 def unique(query: Query, graph: Graph) -> bool:
@@ -152,7 +162,7 @@ def unique(query: Query, graph: Graph) -> bool:
     if query.operation in ("list", "count"):
         found = solve(query, graph)
         return bool(found) and set(found) == set(solve(query, graph, distinct=False))
-    return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 2))
+    return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 1))
 
 
 def answer(query: Query, graph: Graph) -> tuple[str, ...]:
@@ -182,81 +192,70 @@ def answer_items(query: Query, graph: Graph) -> list[list[str]]:
 
 
 class _Join:
-    """One search: the conditions by variable, and the target values that have been found, in order."""
+    """One search: the conditions by variable, and a witness of each target value that has been found, in order."""
 
-    def __init__(self, query: Query, graph: Graph, distinct: bool) -> None:
-        assert isinstance(query.target, Variable)
-        self.graph, self.distinct, self.target = graph, distinct, query.target
+    def __init__(self, query: Query, target: Variable, graph: Graph, distinct: bool) -> None:
+        self.graph, self.distinct, self.target = graph, distinct, target
         self.conditions: dict[Variable, list[Condition]] = {}
         for condition in query.conditions:
             self.conditions.setdefault(condition.variable, []).append(condition)
-        self.found: dict[str, None] = {}
+        self.found: dict[str, dict[Variable, str]] = {}
 
-    def values(self, bound: dict[Variable, str], rest: list[Triple]) -> Iterator[str]:
-        """Target values of all ways to satisfy the remaining triples; repeats what a caller does not add to `found`."""
+    def ways(self, bound: dict[Variable, str], rest: list[Triple]) -> Iterator[dict[Variable, str]]:
+        """All ways to satisfy the remaining triples, but none for a target value that the caller has added to `found`."""
         if not rest and self.target in bound:
-            yield bound[self.target]
+            yield bound
             return
-        index, candidates = self._next(bound, rest)
+        index, variable, candidates = self._next(bound, rest)
         others = rest if index is None else rest[:index] + rest[index + 1 :]
-        for binding in candidates:
+        for value in candidates:
             if bound.get(self.target) in self.found:
                 return
-            if self._fits(binding, bound):
-                for variable, value in binding:
-                    bound[variable] = value
-                yield from self.values(bound, others)
-                for variable, _ in binding:
-                    del bound[variable]
+            if variable is None:
+                yield from self.ways(bound, others)
+            elif self._fits(variable, value, bound):
+                bound[variable] = value
+                yield from self.ways(bound, others)
+                del bound[variable]
 
-    def _next(self, bound: dict[Variable, str], rest: list[Triple]) -> tuple[int | None, list[list[tuple[Variable, str]]]]:
-        """The triple to satisfy next, and each way to do so as what it binds; no triple where a variable is guessed first."""
-        best: tuple[int, Variable | None, Sequence[str]] | None = None
+    def _next(self, bound: dict[Variable, str], rest: list[Triple]) -> tuple[int | None, Variable | None, Sequence[str]]:
+        """The triple to satisfy next (none: a guess), the variable that it binds (none: a check), and the values to try."""
+        best: tuple[int, Variable, Sequence[str]] | None = None
         for index, triple in enumerate(rest):
             subject, object = (bound.get(term, term) if isinstance(term, Variable) else term for term in (triple.subject, triple.object))
             if not isinstance(subject, Variable):
                 found = [value for one in _constants(subject) for value in self.graph.objects(one, triple.relation)]
-                if not isinstance(object, Variable):
-                    return index, [[]] if any(one in found for one in _constants(object)) else []
-                return index, [[(object, value)] for value in dict.fromkeys(found)]
-            if not isinstance(object, Variable):
-                subjects = [self.graph.subjects(triple.relation, one) for one in _constants(object)]
-                merged = subjects[0] if len(subjects) == 1 else list(dict.fromkeys(value for part in subjects for value in part))
-                if best is None or len(merged) < len(best[2]):
-                    best = index, subject, merged
-        if best is not None:
-            index, variable, values = best
-            assert variable is not None
-            return index, [[(variable, value)] for value in values]
-        variable, values = self._start(rest)
-        return None, [[(variable, value)] for value in values]
+                if isinstance(object, Variable):
+                    return index, object, list(dict.fromkeys(found))
+                return index, None, [one for one in _constants(object) if one in found][:1]
+            if not isinstance(object, Variable) and (best is None or len(best[2]) > 1):
+                parts = [self.graph.subjects(triple.relation, one) for one in _constants(object)]
+                subjects = parts[0] if len(parts) == 1 else list(dict.fromkeys(value for part in parts for value in part))
+                if best is None or len(subjects) < len(best[2]):
+                    best = index, subject, subjects
+        return best or (None, *self._start(rest))
 
     def _start(self, rest: list[Triple]) -> tuple[Variable, Sequence[str]]:
-        """The unbound variable with the fewest candidates by its conditions."""
+        """An unbound variable with few candidates, by its conditions or its relations."""
         options: list[tuple[Variable, Sequence[str]]] = []
         for triple in rest:
             assert isinstance(triple.subject, Variable) and isinstance(triple.object, Variable)
+            options.append((triple.subject, self.graph.having(triple.relation)))
             for condition in self.conditions.get(triple.object, ()):
                 if isinstance(condition, Between):
                     options.append((triple.subject, self.graph.between(triple.relation, condition.low, condition.high)))
+        open_variables = {term for triple in rest for term in (triple.subject, triple.object)} or {self.target}
         for variable, conditions in self.conditions.items():
-            if kind := next((condition.type for condition in conditions if isinstance(condition, OfType)), ""):
+            kind = next((condition.type for condition in conditions if isinstance(condition, OfType)), "")
+            if kind and variable in open_variables:
                 letter = next((condition.letter for condition in conditions if isinstance(condition, Initial)), "")
-                if variable == self.target or any(variable in (triple.subject, triple.object) for triple in rest):
-                    options.append((variable, self.graph.of_type(kind, letter)))
-        if options:
-            return min(options, key=lambda option: len(option[1]))
-        subject = rest[0].subject if rest else self.target
-        assert isinstance(subject, Variable)
-        return subject, self.graph.entities
+                options.append((variable, self.graph.of_type(kind, letter)))
+        return min(options, key=lambda option: len(option[1])) if options else (self.target, self.graph.entities)
 
-    def _fits(self, binding: list[tuple[Variable, str]], bound: dict[Variable, str]) -> bool:
-        for variable, value in binding:
-            if self.distinct and not is_literal(value) and value in bound.values():
-                return False
-            if variable in self.conditions and not all(_holds(condition, value, self.graph) for condition in self.conditions[variable]):
-                return False
-        return True
+    def _fits(self, variable: Variable, value: str, bound: dict[Variable, str]) -> bool:
+        if self.distinct and not is_literal(value) and value in bound.values():
+            return False
+        return variable not in self.conditions or all(_holds(condition, value, self.graph) for condition in self.conditions[variable])
 
 
 def _constants(term: str | OneOf) -> tuple[str, ...]:

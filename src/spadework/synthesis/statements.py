@@ -101,6 +101,10 @@ class Graph(Protocol):
         """What has the relation to the object."""
         ...
 
+    def having(self, relation: str) -> Sequence[str]:
+        """Subjects that have the relation to anything; may include some that do not."""
+        ...
+
     def between(self, relation: str, low: int, high: int) -> Sequence[str]:
         """Subjects with a number from `low` to `high`."""
         ...
@@ -177,6 +181,10 @@ class WorldGraph:
         if is_literal(object):
             return self.between(relation, number(object), number(object))
         return self.world.subjects.get((_SUBJECT_TYPE.get(relation, ""), relation, object), ())
+
+    def having(self, relation: str) -> Sequence[str]:
+        """All of the relation's type of subjects, or all with the attribute."""
+        return self._numbers[relation][1] if relation in self._numbers else self.of_type(_SUBJECT_TYPE.get(relation, ""))
 
     def between(self, relation: str, low: int, high: int) -> Sequence[str]:
         """In the order of the numbers."""
@@ -279,6 +287,10 @@ class LedgerGraph:
     def subjects(self, relation: str, object: str) -> Sequence[str]:
         """Without repeats."""
         return list(dict.fromkeys(statement.subject for statement in self.incoming(object) if statement.relation == relation))
+
+    def having(self, relation: str) -> Sequence[str]:
+        """Without repeats."""
+        return list(dict.fromkeys(statement.subject for statement in self.statements if statement.relation == relation))
 
     def between(self, relation: str, low: int, high: int) -> Sequence[str]:
         """Without repeats."""
