@@ -24,6 +24,8 @@ class Draft:
     edits: tuple[Edit, ...] = ()
     parts: tuple["Draft", ...] = ()
     """The drafts of `query.parts`."""
+    level: int = 0
+    """Of difficulty, in makers that have levels; 0: none."""
 
     @property
     def bound(self) -> dict[Variable, str]:

@@ -26,7 +26,9 @@ _WALK_TRIES = 8
 _UNION_TRIES = 8
 
 
-def walk(graph: Graph, random: Random, *, edges: int, jump: float = 0.3, numbers: bool = False, start: str = "") -> Draft | None:
+def walk(
+    graph: Graph, random: Random, *, edges: int, jump: float = 0.3, numbers: bool = False, forward: bool = False, start: str = ""
+) -> Draft | None:
     """A tree of entities, one of which is asked for: WebSailor's walk (arXiv 2507.02592, section 3.1).
 
     Args:
@@ -35,6 +37,7 @@ def walk(graph: Graph, random: Random, *, edges: int, jump: float = 0.3, numbers
         edges: of the tree.
         jump: probability of going on from an earlier node instead of the newest one, which is what makes it a tree and not a chain.
         numbers: whether a number of an entity may be an edge too.
+        forward: only go from subject to object, and ask for the last entity; without jumps, every step then is one look-up.
         start: where to begin; empty: anywhere.
 
     Returns:
@@ -46,7 +49,7 @@ def walk(graph: Graph, random: Random, *, edges: int, jump: float = 0.3, numbers
     for _ in range(edges):
         for _ in range(_WALK_TRIES):
             node = _pick(nodes, random) if random.random() < jump else newest
-            edge = _edge(graph, node, random, set(nodes), numbers)
+            edge = _edge(graph, node, random, set(nodes), numbers, forward)
             if edge is not None:
                 break
             newest = _pick(nodes, random)
@@ -58,7 +61,7 @@ def walk(graph: Graph, random: Random, *, edges: int, jump: float = 0.3, numbers
             newest = node
         else:
             nodes.append(newest)
-    target = _pick(nodes, random)
+    target = nodes[-1] if forward else _pick(nodes, random)
     degree = {node: sum(node in (edge.subject, edge.object) for edge in tree) for node in nodes}
     variables = [target, *(node for node in nodes if degree[node] > 1 and node != target)]
     terms: dict[str, Term] = {node: Variable(f"v{index}") for index, node in enumerate(variables)}
@@ -306,15 +309,15 @@ def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["co
     return None
 
 
-def _edge(graph: Graph, node: str, random: Random, taken: set[str], numbers: bool) -> Statement | None:
+def _edge(graph: Graph, node: str, random: Random, taken: set[str], numbers: bool, forward: bool = False) -> Statement | None:
     """An edge of a node to what is not taken."""
-    edges = _edges(graph, node, taken, numbers)
+    edges = _edges(graph, node, taken, numbers, forward)
     return _pick(edges, random) if edges else None
 
 
-def _edges(graph: Graph, node: str, taken: set[str], numbers: bool = False) -> list[Statement]:
+def _edges(graph: Graph, node: str, taken: set[str], numbers: bool = False, forward: bool = False) -> list[Statement]:
     out = [edge for edge in graph.outgoing(node) if edge.object not in taken and (numbers or not is_literal(edge.object))]
-    return out + [edge for edge in graph.incoming(node) if edge.subject not in taken]
+    return out if forward else out + [edge for edge in graph.incoming(node) if edge.subject not in taken]
 
 
 def _used(draft: Draft) -> set[str]:
