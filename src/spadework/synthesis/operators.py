@@ -253,7 +253,12 @@ def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
 
 
 def prune(graph: Graph, draft: Draft, random: Random) -> Draft:
-    """Drop clues in random order until all that are left are needed: without one there are other answers (InfoSeek, arXiv 2509.00375)."""
+    """Drop clues in random order until all that are left are needed: without one there are other answers (InfoSeek, arXiv 2509.00375).
+
+    Nothing is dropped on a graph that is not exact: every sentence of a page is a relation of its own there and would look like enough.
+    """
+    if not graph.exact:
+        return draft
     made = draft
     for triple in _shuffled(list(draft.query.triples), random):
         if triple in made.query.triples:

@@ -177,7 +177,8 @@ class _Letters:
         told = []
         for number, triple in enumerate(self.query.triples, start=1):
             ends = (self._letter_or_name(triple.subject), self._letter_or_name(triple.object))
-            told.append(f"({number}) {triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}")
+            about = "" if "{s}" in triple.relation else f"About {ends[0]}: "
+            told.append(f"({number}) {about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}")
         return self._ask("thing or person", "", " ".join([*told, *self._initials()]))
 
     def _ask(self, kind: str, kinds: str, told: str) -> str:
