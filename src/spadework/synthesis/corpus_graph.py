@@ -191,9 +191,8 @@ class CorpusGraph:
 def _well_formed(text: str) -> bool:
     """Whether a sentence was cut where it begins and ends; marks of our own must not stand in it."""
     opens = text.lstrip("\"'\u201c\u2018(")[:1]
-    return (
-        (opens.isupper() or opens.isdigit()) and text.count("(") == text.count(")") and text.count('"') % 2 == 0 and not {*text} & {*"{}"}
-    )
+    closed = text.count("(") == text.count(")") and text.count('"') % 2 == 0
+    return (opens.isupper() or opens.isdigit()) and closed and "{" not in text and "}" not in text
 
 
 def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, runs: set[tuple[int, int]]) -> bool:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 _WALK_TRIES = 8
 """Nodes that are tried for an edge that leads somewhere new."""
 _UNION_TRIES = 8
+_FEW = 200
+"""What is made vague fits at most so many entities, if there is a form that does. It keeps a question solvable, and checking it fast."""
 
 
 def walk(
@@ -186,8 +188,8 @@ def compare(graph: Graph, draft: Draft, random: Random, other: Draft | None = No
 def obfuscate(graph: Graph, draft: Draft, random: Random, level: Literal[1, 2, 3], place: int | None = None) -> Draft | None:
     """Make one constant vague: WebSailor's obfuscation. The answer stays the only one, or nothing is done.
 
-    Level 1: a number becomes a range. Level 2: a name becomes a type and an initial. Level 3: a name becomes something of its
-    type with a number in a range, which stands on one more page.
+    Level 1: a number becomes a range. Level 2: a name becomes a type and an initial (or the first letters).
+    Level 3: a name becomes something of its type with a number in a range, which stands on one more page.
 
     Args:
         graph: what is true.
@@ -200,11 +202,11 @@ def obfuscate(graph: Graph, draft: Draft, random: Random, level: Literal[1, 2, 3
         old = _constant(draft.query.triples[index])
         variable = fresh(draft.query)
         if level == 1:
-            options = [(Between(variable, *span),) for span in _ranges(old, draft.query.triples[index].relation, random)]
+            options = [(Between(variable, *span),) for span in _ranges(old, draft.query.triples[index].relation, graph, random)]
         else:
             kind = graph.type(old)
             typed = (OfType(variable, kind),) if kind else ()
-            options = [(*typed, Initial(variable, graph.name(old)[:1].upper()))] if level == 2 else [typed]
+            options = [(*typed, Initial(variable, _beginning(graph.name(old), kind, graph)))] if level == 2 else [typed]
         query = _with_constant(draft.query, index, variable)
         for conditions in options:
             made = replace(query, conditions=(*query.conditions, *conditions))
@@ -376,24 +378,30 @@ def _numbered(
             {**bound, value: edge.object},
         )
         for edge in _shuffled(numbers, random)
-        for span in _ranges(edge.object, edge.relation, random)
+        for span in _ranges(edge.object, edge.relation, graph, random)
     ]
 
 
 _YEARS = frozenset({"founded", "born", "released", "printed", "opened"})
 
 
-def _ranges(value: str, relation: str, random: Random) -> list[tuple[int, int]]:
-    """Vague forms of a number, mostly the vaguest first: a decade or a third of it; a round range around any other number."""
+def _ranges(value: str, relation: str, graph: Graph, random: Random) -> list[tuple[int, int]]:
+    """Vague forms of a number, mostly the vaguest first: a decade or a third of it; a round range around any other number. See `_FEW`."""
     exact = number(value)
     if relation in _YEARS:
         decade = exact - exact % 10
         third = next((low, high) for low, high in ((0, 3), (4, 6), (7, 9)) if low <= exact % 10 <= high)
         spans = [(decade, decade + 9), (decade + third[0], decade + third[1])]
     else:
-        step = 10 ** max(0, len(str(exact)) - 1)
-        spans = [(exact - exact % size, exact - exact % size + size) for size in (step, max(1, step // 10))]
-    return spans if random.random() < 2 / 3 else spans[::-1]
+        sizes = [max(1, 10 ** (len(str(exact)) - place)) for place in (1, 2, 3)]
+        spans = [(exact - exact % size, exact - exact % size + size) for size in dict.fromkeys(sizes)]
+    few = [span for span in spans if len(graph.between(relation, *span)) <= _FEW]
+    return (few if random.random() < 2 / 3 else few[::-1]) or spans[-1:]
+
+
+def _beginning(name: str, kind: str, graph: Graph) -> str:
+    """The first letter of a name, or the first two or three where too many of its type share them."""
+    return next((name[:size] for size in (1, 2) if kind and len(graph.of_type(kind, name[:size])) <= _FEW), name[:3] if kind else name[:1])
 
 
 def _pick(options: Sequence[T], random: Random) -> T:

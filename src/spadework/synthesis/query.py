@@ -78,7 +78,7 @@ class OfType:
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """The name of the variable begins with a letter."""
+    """The name of the variable begins with a letter, or with several; case is ignored."""
 
     variable: Variable
     letter: str
@@ -140,14 +140,17 @@ def witnesses(query: Query, graph: Graph, limit: int | None = None, *, distinct:
 
     Args: see `solve`.
     """
-    assert isinstance(query.target, Variable)
-    join = _Join(query, query.target, graph, distinct)
-    for bound in join.ways({}, list(query.triples)):
-        if (value := bound[query.target]) not in join.found:
-            join.found[value] = dict(bound)
+    join = _Join(query, graph, distinct)
+    for bound in join.ways([None] * len(join.variables), join.triples):
+        target = bound[0]
+        if target is not None and target[0] not in join.found:
+            join.found[target[0]] = bound.copy()
             if limit is not None and len(join.found) >= limit:
                 break
-    return list(join.found.values())
+    return [
+        {variable: value[0] for variable, value in zip(join.variables, bound, strict=True) if value is not None}
+        for bound in join.found.values()
+    ]
 
 
 def unique(query: Query, graph: Graph) -> bool:
@@ -162,7 +165,14 @@ def unique(query: Query, graph: Graph) -> bool:
     if query.operation in ("list", "count"):
         found = solve(query, graph)
         return bool(found) and set(found) == set(solve(query, graph, distinct=False))
-    return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 1))
+    if query.operation == "compare" or isinstance(query.target, OneOf):
+        return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 2))
+    found = witnesses(query, graph, 2, distinct=False)
+    if len(found) != 1:
+        return False
+    entities = [value for value in found[0].values() if not is_literal(value)]
+    # The witness may let two variables be one entity where another one does not.
+    return len(set(entities)) == len(entities) or len(witnesses(query, graph, 1)) == 1
 
 
 def answer(query: Query, graph: Graph) -> tuple[str, ...]:
@@ -191,82 +201,111 @@ def answer_items(query: Query, graph: Graph) -> list[list[str]]:
     return [list(graph.names(value)) for value in found]
 
 
+_Compiled = tuple[int, tuple[str, ...], str, int, tuple[str, ...]]
+"""A triple: number of the subject's variable (-1: constants), the constants, the relation, and the same for the object."""
+
+
 class _Join:
-    """One search: the conditions by variable, and a witness of each target value that has been found, in order."""
+    """One search. Variables are numbers, 0 is the target; `bound` has for each a tuple of its one value, or None."""
 
-    def __init__(self, query: Query, target: Variable, graph: Graph, distinct: bool) -> None:
-        self.graph, self.distinct, self.target = graph, distinct, target
-        self.conditions: dict[Variable, list[Condition]] = {}
+    def __init__(self, query: Query, graph: Graph, distinct: bool) -> None:
+        self.graph, self.distinct = graph, distinct
+        numbers: dict[Term, int] = {query.target: 0}
+        ends = (term for triple in query.triples for term in (triple.subject, triple.object) if isinstance(term, Variable))
+        for term in (*ends, *(condition.variable for condition in query.conditions)):
+            numbers.setdefault(term, len(numbers))
+        self.variables: list[Variable] = list(numbers)  # type: ignore[arg-type]  # every term in it is a variable
+        self.conditions: list[list[Condition]] = [[] for _ in numbers]
         for condition in query.conditions:
-            self.conditions.setdefault(condition.variable, []).append(condition)
-        self.found: dict[str, dict[Variable, str]] = {}
+            self.conditions[numbers[condition.variable]].append(condition)
+        self.triples: list[_Compiled] = [
+            (numbers.get(t.subject, -1), _constants(t.subject), t.relation, numbers.get(t.object, -1), _constants(t.object))
+            for t in query.triples
+        ]
+        self.found: dict[str, list[tuple[str, ...] | None]] = {}
 
-    def ways(self, bound: dict[Variable, str], rest: list[Triple]) -> Iterator[dict[Variable, str]]:
+    def ways(self, bound: list[tuple[str, ...] | None], rest: list[_Compiled]) -> Iterator[list[tuple[str, ...] | None]]:
         """All ways to satisfy the remaining triples, but none for a target value that the caller has added to `found`."""
-        if not rest and self.target in bound:
+        forced: list[int] = []
+        candidates: Sequence[str] = ()
+        while rest or bound[0] is None:
+            if bound[0] is not None and bound[0][0] in self.found:
+                candidates = ()
+                break
+            index, variable, candidates = self._next(bound, rest)
+            others = rest if index < 0 else rest[:index] + rest[index + 1 :]
+            if len(candidates) != 1:
+                break
+            if variable >= 0:
+                if not self._fits(variable, candidates[0], bound):
+                    candidates = ()
+                    break
+                bound[variable] = (candidates[0],)
+                forced.append(variable)
+            rest = others
+        else:
             yield bound
-            return
-        index, variable, candidates = self._next(bound, rest)
-        others = rest if index is None else rest[:index] + rest[index + 1 :]
+            candidates = ()
+        # A check has one candidate or none, so there is a variable to bind.
         for value in candidates:
-            if bound.get(self.target) in self.found:
-                return
-            if variable is None:
+            if bound[0] is not None and bound[0][0] in self.found:
+                break
+            if self._fits(variable, value, bound):
+                bound[variable] = (value,)
                 yield from self.ways(bound, others)
-            elif self._fits(variable, value, bound):
-                bound[variable] = value
-                yield from self.ways(bound, others)
-                del bound[variable]
+                bound[variable] = None
+        for variable in forced:
+            bound[variable] = None
 
-    def _next(self, bound: dict[Variable, str], rest: list[Triple]) -> tuple[int | None, Variable | None, Sequence[str]]:
-        """The triple to satisfy next (none: a guess), the variable that it binds (none: a check), and the values to try."""
-        best: tuple[int, Variable, Sequence[str]] | None = None
-        for index, triple in enumerate(rest):
-            subject, object = (bound.get(term, term) if isinstance(term, Variable) else term for term in (triple.subject, triple.object))
-            if not isinstance(subject, Variable):
-                found = [value for one in _constants(subject) for value in self.graph.objects(one, triple.relation)]
-                if isinstance(object, Variable):
-                    return index, object, list(dict.fromkeys(found))
-                return index, None, [one for one in _constants(object) if one in found][:1]
-            if not isinstance(object, Variable) and (best is None or len(best[2]) > 1):
-                parts = [self.graph.subjects(triple.relation, one) for one in _constants(object)]
-                subjects = parts[0] if len(parts) == 1 else list(dict.fromkeys(value for part in parts for value in part))
-                if best is None or len(subjects) < len(best[2]):
-                    best = index, subject, subjects
-        return best or (None, *self._start(rest))
+    def _next(self, bound: list[tuple[str, ...] | None], rest: list[_Compiled]) -> tuple[int, int, Sequence[str]]:
+        """The triple to satisfy next (-1: a guess), the variable that it binds (-1: a check), and the values to try."""
+        best: tuple[int, int, Sequence[str]] | None = None
+        for index, (subject, subjects, relation, object, objects) in enumerate(rest):
+            known = subjects if subject < 0 else bound[subject]
+            held = objects if object < 0 else bound[object]
+            if known is not None:
+                found = _merged([self.graph.objects(one, relation) for one in known])
+                return (index, object, found) if held is None else (index, -1, [one for one in held if one in found][:1])
+            if held is not None and (best is None or len(best[2]) > 1):
+                found = _merged([self.graph.subjects(relation, one) for one in held])
+                if best is None or len(found) < len(best[2]):
+                    best = index, subject, found
+        return best or (-1, *self._start(rest))
 
-    def _start(self, rest: list[Triple]) -> tuple[Variable, Sequence[str]]:
+    def _start(self, rest: list[_Compiled]) -> tuple[int, Sequence[str]]:
         """An unbound variable with few candidates, by its conditions or its relations."""
-        options: list[tuple[Variable, Sequence[str]]] = []
-        for triple in rest:
-            assert isinstance(triple.subject, Variable) and isinstance(triple.object, Variable)
-            options.append((triple.subject, self.graph.having(triple.relation)))
-            for condition in self.conditions.get(triple.object, ()):
+        options: list[tuple[int, Sequence[str]]] = []
+        for subject, _, relation, object, _ in rest:
+            options.append((subject, self.graph.having(relation)))
+            for condition in self.conditions[object]:
                 if isinstance(condition, Between):
-                    options.append((triple.subject, self.graph.between(triple.relation, condition.low, condition.high)))
-        open_variables = {term for triple in rest for term in (triple.subject, triple.object)} or {self.target}
-        for variable, conditions in self.conditions.items():
-            kind = next((condition.type for condition in conditions if isinstance(condition, OfType)), "")
-            if kind and variable in open_variables:
+                    options.append((subject, self.graph.between(relation, condition.low, condition.high)))
+        for variable in {end for triple in rest for end in (triple[0], triple[3])} or {0}:
+            conditions = self.conditions[variable]
+            if kind := next((condition.type for condition in conditions if isinstance(condition, OfType)), ""):
                 letter = next((condition.letter for condition in conditions if isinstance(condition, Initial)), "")
                 options.append((variable, self.graph.of_type(kind, letter)))
-        return min(options, key=lambda option: len(option[1])) if options else (self.target, self.graph.entities)
+        return min(options, key=lambda option: len(option[1])) if options else (0, self.graph.entities)
 
-    def _fits(self, variable: Variable, value: str, bound: dict[Variable, str]) -> bool:
-        if self.distinct and not is_literal(value) and value in bound.values():
+    def _fits(self, variable: int, value: str, bound: list[tuple[str, ...] | None]) -> bool:
+        if self.distinct and not is_literal(value) and (value,) in bound:
             return False
-        return variable not in self.conditions or all(_holds(condition, value, self.graph) for condition in self.conditions[variable])
+        return all(_holds(condition, value, self.graph) for condition in self.conditions[variable])
 
 
-def _constants(term: str | OneOf) -> tuple[str, ...]:
-    return term.constants if isinstance(term, OneOf) else (term,)
+def _constants(term: Term) -> tuple[str, ...]:
+    return () if isinstance(term, Variable) else term.constants if isinstance(term, OneOf) else (term,)
+
+
+def _merged(parts: list[Sequence[str]]) -> Sequence[str]:
+    return parts[0] if len(parts) == 1 else list(dict.fromkeys(value for part in parts for value in part))
 
 
 def _holds(condition: Condition, value: str, graph: Graph) -> bool:
     if isinstance(condition, OfType):
         return graph.type(value) == condition.type
     if isinstance(condition, Initial):
-        return graph.name(value)[:1].casefold() == condition.letter.casefold()
+        return graph.name(value).casefold().startswith(condition.letter.casefold())
     return is_literal(value) and condition.low <= number(value) <= condition.high
 
 

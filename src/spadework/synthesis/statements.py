@@ -19,6 +19,8 @@ from spadework.corpus.worlds.world import World
 __all__ = ["Graph", "LedgerGraph", "Statement", "WorldGraph", "is_literal", "literal", "number"]
 
 _CACHED_PAGES = 1_000
+_BEGINNING = 3
+"""Letters of a name by which entities are indexed."""
 _SUBJECT_TYPE = {relation.name: kind for kind, relations in RELATIONS.items() for relation in relations}
 """Every relation of a world belongs to one type of subjects."""
 _POINTING_AT: dict[str, list[tuple[str, str]]] = {}
@@ -110,7 +112,7 @@ class Graph(Protocol):
         ...
 
     def of_type(self, type: str, initial: str = "") -> Sequence[str]:
-        """Entities of a type whose name begins with a letter, if one is given."""
+        """Entities of a type whose name begins with something, up to three letters."""
         ...
 
     def document(self, key: str) -> str:
@@ -193,7 +195,7 @@ class WorldGraph:
 
     def of_type(self, type: str, initial: str = "") -> Sequence[str]:
         """In page order."""
-        return self._members.get((type, initial.upper()), ())
+        return self._members.get((type, initial.casefold()), ())
 
     def document(self, key: str) -> str:
         """An entity's page has its id."""
@@ -224,11 +226,11 @@ class WorldGraph:
 
     @cached_property
     def _members(self) -> dict[tuple[str, str], list[str]]:
-        """By type and initial; the initial is empty for all of a type."""
+        """By type and beginning of the name, of no to three letters."""
         members: dict[tuple[str, str], list[str]] = {}
         for entity in self.world.entities.values():
-            members.setdefault((entity.type, ""), []).append(entity.id)
-            members.setdefault((entity.type, entity.title[:1].upper()), []).append(entity.id)
+            for size in range(_BEGINNING + 1):
+                members.setdefault((entity.type, entity.title[:size].casefold()), []).append(entity.id)
         return members
 
 
@@ -299,7 +301,7 @@ class LedgerGraph:
 
     def of_type(self, type: str, initial: str = "") -> Sequence[str]:
         """In the order of the statements."""
-        return [key for key in self.entities if self.type(key) == type and self.name(key).upper().startswith(initial.upper())]
+        return [key for key in self.entities if self.type(key) == type and self.name(key).casefold().startswith(initial.casefold())]
 
     def document(self, key: str) -> str:
         """The page of the first statement about it."""
