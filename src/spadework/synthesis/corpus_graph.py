@@ -28,6 +28,8 @@ _LONGEST_NAME = 8
 """Words of a name."""
 _COMMON = (3, 0.01)
 """A single word that is on more pages than this number, and more than this share of them, is no mention by itself."""
+_LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w+ \{s\}|\{s\} [A-Z]")
+"""The subject's name as a piece of a longer one."""
 _PRONOUN = re.compile(r"^(?:He|She|It|They)\b")
 
 
@@ -150,6 +152,8 @@ class CorpusGraph:
             marked, found = subject.subn("{s}", text)
             if not found:
                 marked = _PRONOUN.sub("{s}", text, count=1)
+            elif _LONGER.search(marked):
+                continue
             for target, spans in self._mentioned(sentence, marked, document).items():
                 relation = marked
                 for first, last in reversed(spans):
