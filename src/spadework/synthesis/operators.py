@@ -119,22 +119,18 @@ def intersect(graph: Graph, draft: Draft, random: Random, variable: Variable | N
 def union(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     """Merge the constant of a triple with another one of its type: R(S1 or S2) for R(S1), WebShaper's R-Union.
 
-    The answer stays the only one. Something has the relation to the other constant too, so that it has to be looked at. None where types
-    are not known.
+    The answer stays the only one. The other constant has the relation too, so that it has to be looked at. None where types are not known.
     """
     for index in _shuffled(places(draft.query), random):
         triple = draft.query.triples[index]
-        if not isinstance(triple.object, str) or not (options := graph.of_type(graph.type(triple.object))):
-            continue
-        for _ in range(_UNION_TRIES):
+        old = _constant(triple)
+        for _ in range(_UNION_TRIES if (options := graph.of_type(graph.type(old))) else 0):
             other = _pick(options, random)
-            if other in _used(draft) or not graph.subjects(triple.relation, other):
+            related = graph.subjects(triple.relation, other) if triple.object == old else graph.objects(other, triple.relation)
+            if other in _used(draft) or not related:
                 continue
-            pair = [triple.object, other]
-            random.shuffle(pair)
-            merged = replace(triple, object=OneOf(tuple(pair)))
-            did = f"{graph.name(triple.object)} or {graph.name(other)} for {graph.name(triple.object)}"
-            if made := _accept(graph, draft, "union", did, _with_triple(draft.query, index, merged), draft.bound):
+            merged = _with_constant(draft.query, index, OneOf(tuple(_shuffled([old, other], random))))
+            if made := _accept(graph, draft, "union", f"{graph.name(old)} or {graph.name(other)}", merged, draft.bound):
                 return made
     return None
 
@@ -309,6 +305,8 @@ def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["co
         if not query.triples:
             continue
         found = witnesses(query, graph, most + 1)
+        if any(witness[target] in constants(query) for witness in found):
+            continue
         # A reader who lets two descriptions mean one entity gets the same.
         if 2 <= len(found) <= most and len(witnesses(query, graph, most + 1, distinct=False)) == len(found):
             what = {"count": "how many", "list": "all"}[operation]

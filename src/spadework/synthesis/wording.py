@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from spadework.corpus.index import analyse
 from spadework.corpus.worlds.schema import ATTRIBUTES, PLURALS
-from spadework.synthesis.draft import Draft, branches
+from spadework.synthesis.draft import Draft, branches, constants
 from spadework.synthesis.phrases import AS_OBJECT, AS_SUBJECT, NOUNS, NUMBERS, SENTENCES, SUPERLATIVES, YEARS, Clause, plural, value_range
 from spadework.synthesis.query import Between, Initial, OneOf, Term, Triple, Variable
 from spadework.synthesis.statements import Graph, is_literal
@@ -264,6 +264,8 @@ def _name(term: str | OneOf, graph: Graph) -> str:
 def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     """Whether a question names what it means without naming it."""
     meant = {value for one in draft.parts or (draft,) for witness in one.witnesses for value in witness.values() if not is_literal(value)}
+    # What is counted or listed may hang on a thing that the question names elsewhere.
+    meant -= constants(draft.query)
     names = {name for value in meant for name in graph.names(value)}
     if graph.exact:
         return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE) for name in names if name in question)

@@ -2,7 +2,7 @@
 
 A seed question names its constants. In every layer all constants are replaced, each by a variable and a triple that determines it, so the
 answer stays what it was while the constants move away from the target. No constant ends beside another one (redundancy) or beside the
-target (shortcut). With some probability a constant is merged with another one at the end (R-Union).
+target (shortcut). With some probability a constant is merged with another one (R-Union). Clues that are not needed are dropped.
 
 The paper's expander is an agent that searches for the triples and has a model word and validate them; here the graph has them. Its second
 check, that a model can not answer a sub-question from memory, is a gate.
@@ -40,9 +40,10 @@ class WebShaper(Maker):
             draft = draft and _layer(graph, draft, random)
         if draft is None:
             return None
-        draft = prune(graph, draft, random)
         if random.random() < self.union:
             draft = union(graph, draft, random) or draft
+        # A clue that is not needed could be taken for a short cut, or for a check that costs a page.
+        draft = prune(graph, draft, random)
         return draft if guarded(draft.query) else None
 
 
