@@ -49,7 +49,7 @@ def test_one_triple_is_asked_in_many_ways() -> None:
         "Which person comes from Pax Vale?",
         "What is the name of the person who was born in Pax Vale?",
         "Name the person whose birthplace is Pax Vale.",
-        "There is a person whose birthplace is Pax Vale. What is it called?",
+        "There is a person whose birthplace is Pax Vale. What is the name of this person?",
         "I am looking for a person who comes from Pax Vale. Which person is it?",
         "Which person is X? X was born in Pax Vale.",
         "The birthplace of X is Pax Vale. Which person is X?",

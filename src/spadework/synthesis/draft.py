@@ -33,10 +33,15 @@ class Draft:
         return self.witnesses[0]
 
     @property
-    def answer(self) -> str:
-        """The target of a find."""
+    def target(self) -> Variable:
+        """The target of the query; the operators make no other."""
         assert isinstance(self.query.target, Variable)
-        return self.bound[self.query.target]
+        return self.query.target
+
+    @property
+    def answer(self) -> str:
+        """What the target of a find stands for."""
+        return self.bound[self.target]
 
     def edited(self, operator: str, did: str, query: Query, witnesses: tuple[dict[Variable, str], ...], level: int = 0) -> "Draft":
         """The draft after one more edit."""

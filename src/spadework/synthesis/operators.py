@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 
 from spadework.corpus.worlds.schema import ATTRIBUTES
 from spadework.synthesis.draft import Draft, branches, constants, fresh, guarded, places, without
-from spadework.synthesis.query import Between, Initial, OfType, OneOf, Query, Term, Triple, Variable, unique, witnesses
+from spadework.synthesis.query import Between, Condition, Initial, OfType, OneOf, Query, Term, Triple, Variable, unique, witnesses
 from spadework.synthesis.statements import Graph, Statement, is_literal, number
 
 __all__ = ["compare", "compose", "count", "evolve", "inject", "intersect", "link", "list_all", "obfuscate", "prune", "union", "walk"]
@@ -104,8 +104,8 @@ def intersect(graph: Graph, draft: Draft, random: Random, variable: Variable | N
         random: decides.
         variable: what is constrained; None: the target. Nothing is added to a target that no constant stands next to.
     """
-    variable = variable or _target(draft.query)
-    if variable == draft.query.target and guarded(draft.query):
+    variable = variable or draft.target
+    if variable == draft.target and guarded(draft.query):
         return None
     node = draft.bound[variable]
     edge = _edge(graph, node, random, _used(draft), numbers=False)
@@ -161,23 +161,21 @@ def compare(graph: Graph, draft: Draft, random: Random, other: Draft | None = No
         gathered = _gathered(graph, draft, random, "list", most=9)
         if gathered is None:
             return None
-        target = _target(draft.query)
-        candidates = [witness[target] for witness in gathered.witnesses]
-        query, parts, kept = replace(gathered.query, operation="compare"), (), gathered.witnesses
+        base = replace(gathered, edits=draft.edits)
+        candidates = [witness[draft.target] for witness in base.witnesses]
     else:
         candidates = [draft.answer, other.answer]
         if candidates[0] == candidates[1] or graph.type(candidates[0]) != graph.type(candidates[1]):
             return None
-        query, parts, kept = Query(draft.query.target, operation="compare", parts=(draft.query, other.query)), (draft, other), ()
+        base = Draft(Query(draft.target, parts=(draft.query, other.query)), (), (), (draft, other))
     shared = [edge.relation for edge in graph.outgoing(candidates[0]) if is_literal(edge.object)]
     for attribute in _shuffled(shared, random):
         values = [number(value) for one in candidates for value in graph.objects(one, attribute)]
         known = [kind.smaller for kind in ATTRIBUTES.get(graph.type(candidates[0]), ()) if kind.name == attribute]
         smaller = known[0] if known else random.random() < 0.5
         if len(values) == len(candidates) and values.count(min(values) if smaller else max(values)) == 1:
-            made = Draft(query, kept, () if parts else draft.edits, parts)
-            did = f"by {attribute}, {'smallest' if smaller else 'largest'}"
-            return made.edited("compare", did, replace(query, attribute=attribute, smaller=smaller), kept)
+            query = replace(base.query, operation="compare", attribute=attribute, smaller=smaller)
+            return base.edited("compare", f"by {attribute}, {'smallest' if smaller else 'largest'}", query, base.witnesses)
     return None
 
 
@@ -197,11 +195,12 @@ def obfuscate(graph: Graph, draft: Draft, random: Random, level: Literal[1, 2, 3
     for index in [place] if place is not None else _shuffled(places(draft.query, numbers=level == 1), random):
         old = _constant(draft.query.triples[index])
         variable = fresh(draft.query)
+        options: list[tuple[Condition, ...]]
         if level == 1:
             options = [(Between(variable, *span),) for span in _ranges(old, draft.query.triples[index].relation, graph, random)]
         else:
             kind = graph.type(old)
-            typed = (OfType(variable, kind),) if kind else ()
+            typed: tuple[Condition, ...] = (OfType(variable, kind),) if kind else ()
             options = [(*typed, Initial(variable, _beginning(graph.name(old), kind, graph)))] if level == 2 else [typed]
         query = _with_constant(draft.query, index, variable)
         for conditions in options:
@@ -299,7 +298,7 @@ def _replaced(graph: Graph, draft: Draft, index: int, edge: Statement, operator:
 
 
 def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["count", "list"], most: int) -> Draft | None:
-    target = _target(draft.query)
+    target = draft.target
     for index in [-1, *_shuffled([index for index, _, _ in branches(draft.query)], random)]:
         query = replace(draft.query if index < 0 else without(draft.query, index), operation=operation)
         if not query.triples:
@@ -328,11 +327,6 @@ def _edges(graph: Graph, node: str, taken: set[str], numbers: bool = False, forw
 def _used(draft: Draft) -> set[str]:
     """Everything that a draft names or means."""
     return constants(draft.query) | set(draft.bound.values())
-
-
-def _target(query: Query) -> Variable:
-    assert isinstance(query.target, Variable)
-    return query.target
 
 
 def _constant(triple: Triple) -> str:

@@ -167,10 +167,10 @@ def unique(query: Query, graph: Graph) -> bool:
         return bool(found) and set(found) == set(solve(query, graph, distinct=False))
     if query.operation == "compare" or isinstance(query.target, OneOf):
         return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 2))
-    found = witnesses(query, graph, 2, distinct=False)
-    if len(found) != 1:
+    loose = witnesses(query, graph, 2, distinct=False)
+    if len(loose) != 1:
         return False
-    entities = [value for value in found[0].values() if not is_literal(value)]
+    entities = [value for value in loose[0].values() if not is_literal(value)]
     # The witness may let two variables be one entity where another one does not.
     return len(set(entities)) == len(entities) or len(witnesses(query, graph, 1)) == 1
 

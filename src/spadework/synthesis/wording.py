@@ -28,8 +28,13 @@ LIST_INSTRUCTION = "Separate the answers with semicolons."
 """Ends a question with several answers, which rewards split at semicolons (`rewards/sets.py`)."""
 _TRIES = 4
 _LETTERS = "XYZWVUTSRQPNMLKJ"
-_FIND = ("Which {kind} {direct}?", "What is the name of the {kind} {clauses}?", "Name the {kind} {clauses}.")
-_FIND += ("There is a {kind} {clauses}. What is it called?", "I am looking for a {kind} {clauses}. Which {kind} is it?")
+_FIND = (
+    "Which {kind} {direct}?",
+    "What is the name of the {kind} {clauses}?",
+    "Name the {kind} {clauses}.",
+    "There is a {kind} {clauses}. What is the name of this {kind}?",
+    "I am looking for a {kind} {clauses}. Which {kind} is it?",
+)
 _COUNT = ("How many {kinds} {direct}?", "How many {kinds} are there {clauses}?", "What is the number of {kinds} {clauses}?")
 _LIST = ("Which {kinds} {direct}?", "Name all {kinds} {clauses}.", "List every one of the {kinds} {clauses}.")
 _BEST = ("Of all {kinds} {clauses}, which one {asks}?", "Among the {kinds} {clauses}, which one {asks}?")
@@ -66,7 +71,7 @@ def _question(draft: Draft, graph: Graph, random: Random) -> str | None:
     if query.operation == "compare" and draft.parts:
         return _ask_pair(draft, graph, random)
     nested = _Nested(draft, graph, random)
-    if nested.readable(query.target, frozenset()) and random.random() < 0.8:
+    if nested.readable(draft.target, frozenset()) and random.random() < 0.8:
         return nested.question()
     return _Letters(draft, graph, random).from_schema()
 
@@ -78,12 +83,11 @@ class _Nested:
     """Relative clauses in one sentence."""
 
     def __init__(self, draft: Draft, graph: Graph, random: Random) -> None:
-        self.query, self.bound = draft.query, draft.witnesses[0]
+        self.query, self.target, self.bound = draft.query, draft.target, draft.witnesses[0]
         self.graph, self.random = graph, random
 
     def question(self) -> str:
-        target, operation = self.query.target, self.query.operation
-        assert isinstance(target, Variable)
+        target, operation = self.target, self.query.operation
         if is_literal(self.bound[target]):
             ((index, owner, _),) = branches(self.query)
             relation = self.query.triples[index].relation
@@ -155,19 +159,18 @@ class _Letters:
     def __init__(self, draft: Draft, graph: Graph, random: Random) -> None:
         self.draft, self.query, self.graph, self.random = draft, draft.query, graph, random
         self.bound = draft.witnesses[0]
-        ordered = dict.fromkeys([self.query.target, *self.bound])
+        self.target = draft.target
+        ordered = dict.fromkeys([self.target, *self.bound])
         letters = (*_LETTERS, *(f"X{number}" for number in range(2, len(ordered))))
-        entities = [variable for variable in ordered if not is_literal(self.bound[variable]) or variable == self.query.target]  # type: ignore[index]
+        entities = [variable for variable in ordered if not is_literal(self.bound[variable]) or variable == self.target]
         self.letters = dict(zip(entities, letters, strict=False))
         self.introduced: set[Variable] = set()
 
     def from_schema(self) -> str:
         """Sentences of a world's relations."""
-        target = self.query.target
-        assert isinstance(target, Variable)
-        kind = self.graph.type(self.bound[target])
-        self.introduced.add(target)
-        told = [self._schema_sentence(index) for index in self._order(target, frozenset())]
+        kind = self.graph.type(self.bound[self.target])
+        self.introduced.add(self.target)
+        told = [self._schema_sentence(index) for index in self._order(self.target, frozenset())]
         return self._ask(kind, PLURALS.get(kind, "numbers"), " ".join([*told, *self._initials()]))
 
     def from_sentences(self) -> str | None:
@@ -182,7 +185,7 @@ class _Letters:
         return self._ask("thing or person", "", " ".join([*told, *self._initials()]))
 
     def _ask(self, kind: str, kinds: str, told: str) -> str:
-        letter, operation = self.letters[self.query.target], self.query.operation  # type: ignore[index]
+        letter, operation = self.letters[self.target], self.query.operation
         if operation == "find":
             frames = ("Which {kind} is {letter}? {told}", "{told} Which {kind} is {letter}?", "Find out which {kind} {letter} is: {told}")
             return _pick(frames, self.random).format(kind=kind, letter=letter, told=told)
@@ -203,7 +206,7 @@ class _Letters:
         triple = self.query.triples[index]
         if triple.relation in _ATTRIBUTES:
             assert isinstance(triple.subject, Variable)
-            if triple.object == self.query.target:
+            if triple.object == self.target:
                 noun = NOUNS.get(triple.relation, triple.relation)
                 return f"{self._letter_or_name(triple.object)} is the {noun} of {self._mention(triple.subject)}."
             clause = NUMBERS[self.graph.type(self.bound[triple.subject]), triple.relation]
@@ -235,9 +238,9 @@ class _Letters:
 
 def _ask_pair(draft: Draft, graph: Graph, random: Random) -> str | None:
     nested = [_Nested(part, graph, random) for part in draft.parts]
-    if len(nested) != 2 or not all(one.readable(one.query.target, frozenset()) for one in nested):
+    if len(nested) != 2 or not all(one.readable(one.target, frozenset()) for one in nested):
         return None
-    first, second = (one.clauses(part.query.target, frozenset())[0] for one, part in zip(nested, draft.parts, strict=True))  # type: ignore[arg-type]
+    first, second = (one.clauses(one.target, frozenset())[0] for one in nested)
     kind = graph.type(draft.parts[0].answer)
     asks = next(number.asks for number in ATTRIBUTES[kind] if number.name == draft.query.attribute)
     return _pick(_PAIR, random).format(kind=kind, kinds=PLURALS[kind], asks=asks, first=first, second=second)
