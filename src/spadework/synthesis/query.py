@@ -201,6 +201,8 @@ def answer_items(query: Query, graph: Graph) -> list[list[str]]:
     return [list(graph.names(value)) for value in found]
 
 
+_FEW = 30
+"""Candidates of a triple from which on it is worth looking for a variable that has fewer by its conditions."""
 _Compiled = tuple[int, tuple[str, ...], str, int, tuple[str, ...]]
 """A triple: number of the subject's variable (-1: constants), the constants, the relation, and the same for the object."""
 
@@ -270,10 +272,13 @@ class _Join:
                 found = _merged([self.graph.subjects(relation, one) for one in held])
                 if best is None or len(found) < len(best[2]):
                     best = index, subject, found
-        return best or (-1, *self._start(rest))
+        if best is not None and len(best[2]) <= _FEW:
+            return best
+        guess = self._guess([triple for triple in rest if triple[3] >= 0 and bound[triple[3]] is None])
+        return best if best is not None and len(best[2]) <= len(guess[1]) else (-1, *guess)
 
-    def _start(self, rest: list[_Compiled]) -> tuple[int, Sequence[str]]:
-        """An unbound variable with few candidates, by its conditions or its relations."""
+    def _guess(self, rest: list[_Compiled]) -> tuple[int, Sequence[str]]:
+        """A variable of the triples, whose ends are all unbound, with few candidates by its conditions or relations."""
         options: list[tuple[int, Sequence[str]]] = []
         for subject, _, relation, object, _ in rest:
             options.append((subject, self.graph.having(relation)))
