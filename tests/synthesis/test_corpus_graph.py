@@ -151,3 +151,14 @@ def test_real_pages(data_dir: Path) -> None:
 def test_odd_titles(title: str) -> None:
     graph = graph_of({"odd": (title, "A line about Ada Moon and her many friends."), "ada": ("Ada Moon", "Nothing.")})
     assert edges(graph) == {("odd", "A line about {o} and her many friends.", "ada")}
+
+
+def test_a_folder_of_html(tmp_path: Path) -> None:
+    text = "<html><head><title>{t}</title></head><body><main><p>{p}</p></main></body></html>"
+    filler = " It has been told for many years in the town and on the coast, and nobody knows who was the first to tell it to a stranger."
+    one = 'The keeper Ada Moon lit it every night with the help of <a href="lamp.html">Lamp</a> alone for years.'
+    (tmp_path / "a.html").write_text(text.format(t="Old House", p=one + filler))
+    (tmp_path / "lamp.html").write_text(text.format(t="Lamp", p="This page is about a lamp and about nothing else in the world." + filler))
+    (tmp_path / "ada.html").write_text(text.format(t="Ada Moon", p="She was born in a house by the sea and stayed there." + filler))
+    graph = CorpusGraph(MemoryCorpus(read_documents(tmp_path)))
+    assert {edge[::2] for edge in edges(graph)} == {("a.html", "ada.html"), ("a.html", "lamp.html")}

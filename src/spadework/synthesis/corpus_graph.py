@@ -175,7 +175,8 @@ class CorpusGraph:
             size = min(self._starts.get(words[first][0], 0), len(words) - first)
             while size and not (target := self._names.get(marked[words[first].start() : words[first + size - 1].end()], "")):
                 size -= 1
-            if size and target != document.id and target not in by_link and _whole(marked, words, first, size, runs):
+            other = size and target != document.id and target not in by_link
+            if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
                 found.setdefault(target, []).append((words[first].start(), words[first + size - 1].end()))
             first += max(1, size)
         return found
@@ -199,12 +200,15 @@ def _well_formed(text: str) -> bool:
     return (opens.isupper() or opens.isdigit()) and closed and "{" not in text and "}" not in text
 
 
-def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, runs: set[tuple[int, int]]) -> bool:
+def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, runs: set[tuple[int, int]], *, linked: bool) -> bool:
     """Whether words are a name by themselves, not a piece of a longer one ("Ross Alexander") or an adjective ("the Game award")."""
     start, end = words[first].start(), words[first + size - 1].end()
-    if size == 1:
+    if size == 1 and not linked:
         following = re.match(r" ([a-z]+)", text[end:])
-        return first > 0 and (start, end) in runs and not (following and following[1] not in FOLLOWS and analyse(following[1]))
+        if first == 0 or (following and following[1] not in FOLLOWS and analyse(following[1])):
+            return False
+    if size == 1:
+        return (start, end) in runs
     before, after = words[first - 1] if first else None, words[first + size] if first + size < len(words) else None
     if after and after[0][0].isupper() and text[end : after.start()] == " ":
         return False

@@ -27,7 +27,7 @@ from spadework.tasks.task import Task
 
 __all__ = ["Maker", "finish", "makers", "question_key", "register", "task_at", "tasks"]
 
-_PATIENCE = 2_000
+_PATIENCE = 20_000
 """Draws in a row without a new task after which a graph counts as exhausted."""
 _SAMPLE = 1_000
 """Entities that are looked at for an edge before a graph is said to have none."""
