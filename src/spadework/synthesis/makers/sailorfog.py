@@ -24,7 +24,9 @@ __all__ = ["SailorFog"]
 Level = Literal[1, 2, 3]
 
 
-@register("sailorfog", formula="walk {edges} edges, jump back with {jump}; levels {levels}", source="WebSailor, 2507.02592")
+@register(
+    "sailorfog", formula="a walk of {edges} edges (fewest, most), jumps back with {jump}; levels {levels}", source="WebSailor, 2507.02592"
+)
 class SailorFog(Maker):
     """A walk with jumps back, a subgraph, and fog."""
 

@@ -21,7 +21,9 @@ __all__ = ["WebShaper"]
 
 
 @register(
-    "webshaper", formula="a seed of {seed_edges} edges, {layers} layers of expansion, R-Union with {union}", source="WebShaper, 2507.15061"
+    "webshaper",
+    formula="a seed of {seed_edges} edges, {layers} layers of links (fewest, most), R-Union with {union}",
+    source="WebShaper, 2507.15061",
 )
 class WebShaper(Maker):
     """A seed, and layers of sub-questions around it."""
