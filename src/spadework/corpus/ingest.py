@@ -22,7 +22,7 @@ import yaml
 from spadework.core.errors import InputError
 from spadework.corpus.document import Document
 
-__all__ = ["READABLE", "parse_page", "read_documents"]
+__all__ = ["READABLE", "parse_page", "read_documents", "resolve_link"]
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?\n)---\s*(?:\n|\Z)", re.DOTALL)
 _HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
@@ -128,12 +128,17 @@ def parse_page(raw: bytes, name: str, place: str) -> Document:
     title, text, targets = _READERS[Path(name).suffix.lower()](raw, place)
     if not text.strip():
         raise InputError(f"{place}: no text could be extracted; remove the file or convert it to text")
-    links = dict.fromkeys(link for target in targets if (link := _resolve(target, name)))
+    links = dict.fromkeys(link for target in targets if (link := resolve_link(target, name)))
     return Document(id=name, title=title or Path(name).stem, text=text.strip(), links=tuple(links))
 
 
-def _resolve(target: str, name: str) -> str:
-    """A link as the id of a page of the folder, or as the url or title that it is; empty if it leads to no page."""
+def resolve_link(target: str, name: str) -> str:
+    """A link as the id of a page of the folder, or as the url or title that it is; empty if it leads to no page.
+
+    Args:
+        target: what the link says.
+        name: id of the page on which it stands.
+    """
     if target.startswith(("#", "mailto:", "javascript:", "tel:", "data:")):
         return ""
     if "://" in target or target.startswith("//"):

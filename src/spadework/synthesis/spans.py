@@ -8,12 +8,11 @@ Pages are split by a hash of their id: both evidence pages of a task are of its 
 scripted expert are recorded. Not done: dates and numbers, languages that do not capitalise names, judging whether a question is natural.
 """
 
-import calendar
 import hashlib
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from random import Random
@@ -23,9 +22,9 @@ from spadework.core.errors import InputError
 from spadework.core.seeds import derive_seed, rng
 from spadework.corpus.document import Corpus, Document
 from spadework.corpus.index import analyse
-from spadework.corpus.snippet import sentences
 from spadework.corpus.store import content_hash
 from spadework.rewards.matching import em
+from spadework.synthesis.names import CALENDAR, FOLLOWS, WORD, capital_runs, links_in, mentions, plain, prose, told, unique_titles, untagged
 from spadework.tasks.task import Task
 from spadework.tasks.validate import validate
 
@@ -52,22 +51,11 @@ _COMMON = 0.01
 _QUERY_WORDS = (6, 5, 4, 3)
 _QUERY_TRIES = 6
 
-_WORD = re.compile(r"[^\W_](?:[\w'\u2019-]*\w)?")
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\s\"[^\"]*\")?\)|\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
-_MARKUP = re.compile(r"[*`]+|__+")
-_TAG = re.compile(r"\s*\([^()]*\)$")
 _ENTITY = "that entity"
 _ADJECTIVE = re.compile(r"\b(?:a|an)\s+\W*$", re.IGNORECASE)
 """Before a blank: what follows is likely an adjective (a Venezuelan chef)."""
-_FOLLOWS = frozenset(
-    {"who", "whom", "whose", "which", "from", "during", "has", "had", "were", "have", "his", "her", "its", "after", "before", "when"}
-    | {"where", "while", "since", "until", "under"}
-)
-"""With the stop words of the index: words that may follow a name. Another lower-case word means that the name is its adjective."""
 _ODD = re.compile(r"[^\w\s,.'\u2019-]")
 _SUBJECT = re.compile(r"^(?:It|He|She|They)\b")
-_CONNECTORS = frozenset({"of", "the", "and", "de", "la", "van", "von", "der", "for", "in"})
-_CALENDAR = frozenset({*calendar.month_name[1:], *calendar.day_name})
 
 
 class Lead(NamedTuple):
@@ -101,12 +89,12 @@ class _Blank:
     @property
     def before(self) -> str:
         """Plain text before the name."""
-        return _plain(self.sentence[: self.start])
+        return plain(self.sentence[: self.start])
 
     @property
     def after(self) -> str:
         """Plain text after the name."""
-        return _plain(self.sentence[self.end :])
+        return plain(self.sentence[self.end :])
 
     @property
     def quote(self) -> str:
@@ -127,12 +115,9 @@ class _Pages:
         self.corpus = corpus
         self.documents = {document.id: document for document in corpus}
         self.frequency: Counter[str] = Counter()
-        titles: dict[str, set[str]] = {}
         for document in self.documents.values():
             self.frequency.update(set(analyse(f"{document.title}\n{document.text}")))
-            for title in {document.title, _TAG.sub("", document.title)}:
-                titles.setdefault(title, set()).add(document.id)
-        self.titles = {title: next(iter(ids)) for title, ids in titles.items() if len(ids) == 1 and title[:1].isupper()}
+        self.titles = unique_titles(self.documents.values())
 
     @cached_property
     def source(self) -> str:
@@ -254,12 +239,12 @@ def _second_hops(pages: _Pages, bridge: _Blank, first: dict[str, str], random: R
     page = pages.documents[bridge.target]
     for sentence in _shuffled(_sentences(page), random):
         for blank in _blanks(pages, page, sentence, random):
-            if _mentions(f"{bridge.page.title}\n{bridge.page.text}", blank.name):
+            if mentions(f"{bridge.page.title}\n{bridge.page.text}", blank.name):
                 continue
             for clause in _clauses(blank, bridge.name):
                 question = f"First find the missing name: {bridge.question} Then fill in the blank about {_ENTITY}: {clause} {BLANK}"
                 query = " ".join([bridge.name, *clause.removeprefix(f"{_ENTITY} ").removeprefix("... ").split()[-3:]])
-                if _told(question, blank.name) or pages.finds(clause, page.id) or pages.finds(question, page.id):
+                if told(question, blank.name) or pages.finds(clause, page.id) or pages.finds(question, page.id):
                     continue
                 if pages.finds(query, page.id):
                     second = {"query": query, "quote": blank.quote, "document": page.title}
@@ -273,24 +258,24 @@ def _clauses(blank: _Blank, subject: str) -> Iterator[str]:
     Not yielded: what names the subject or stands twice on the page, because then two names fill the blank.
     """
     before = blank.before.strip()
-    for name in sorted({blank.page.title, _TAG.sub("", blank.page.title), subject}, key=len, reverse=True):
+    for name in sorted({blank.page.title, untagged(blank.page.title), subject}, key=len, reverse=True):
         before = re.sub(rf"(?:\b[Tt]he )?(?<!\w){re.escape(name)}(?!\w)", _ENTITY, before)
     before = re.sub(r"\s*\([^()]*\)", "", _SUBJECT.sub(_ENTITY, before, count=1))
-    _, entity, told = before.rpartition(_ENTITY)
-    words = told.split()
+    _, entity, tail = before.rpartition(_ENTITY)
+    words = tail.split()
     most, fewest = _CLAUSE_WORDS
     for count in range(min(most, len(words)), min(fewest, len(words)) - 1, -1):
         tail = " ".join(words[len(words) - count :])
         clause = f"{_ENTITY} {tail}" if count == len(words) else f"{_ENTITY} ... {tail}"
         once = blank.page.text.count(tail) == 1
-        if entity and once and analyse(tail) and not _ODD.search(tail) and not _told(clause, f"{blank.page.title} {subject}"):
+        if entity and once and analyse(tail) and not _ODD.search(tail) and not told(clause, f"{blank.page.title} {subject}"):
             yield clause
 
 
 def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
     """How to find the page of a blank, or None if its sentence does not lead there or tells the name."""
     rest = f"{blank.before} {blank.after}"
-    if len(set(analyse(rest))) < _FEWEST_TERMS or _told(rest, blank.name) or not pages.finds(rest, blank.page.id):
+    if len(set(analyse(rest))) < _FEWEST_TERMS or told(rest, blank.name) or not pages.finds(rest, blank.page.id):
         return None
     windows = [window for part in (blank.before, blank.after) for window in _windows(part)]
     windows.sort(key=lambda window: (_ODD.search(window) is None, pages.rarity(window)), reverse=True)
@@ -303,7 +288,7 @@ def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
 def _lead_step(pages: _Pages, blank: _Blank, lead: Lead) -> dict[str, str] | None:
     """The same with the words before the blank as the query."""
     query = blank.before.strip()
-    if not lead.fewest <= len(query.split()) <= lead.most or _told(f"{query} {blank.after}", blank.name):
+    if not lead.fewest <= len(query.split()) <= lead.most or told(f"{query} {blank.after}", blank.name):
         return None
     if not analyse(query) or not pages.finds(query, blank.page.id, _LEAD_DEPTH):
         return None
@@ -312,7 +297,7 @@ def _lead_step(pages: _Pages, blank: _Blank, lead: Lead) -> dict[str, str] | Non
 
 def _windows(text: str) -> list[str]:
     """Verbatim runs of three to six words that begin and end with words that are searched for."""
-    words = [match for match in _WORD.finditer(text)]
+    words = [match for match in WORD.finditer(text)]
     telling = [bool(analyse(word[0])) for word in words]
     return [
         text[words[i].start() : words[i + size - 1].end()]
@@ -325,10 +310,10 @@ def _windows(text: str) -> list[str]:
 def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> list[_Blank]:
     """Names of a sentence that may be asked for: titles of other pages, then link texts, then capitalised runs."""
     titles, links, runs = [], [], []
-    for start, end, name in _linked(sentence):
+    for start, end, name, _ in links_in(sentence):
         links.append(_Blank(page, sentence, start, end, name, pages.titles.get(name)))
-    words = [match for match in _WORD.finditer(sentence) if not any(b.start <= match.start() < b.end for b in links)]
-    for start, end in _runs(sentence, words):
+    words = [match for match in WORD.finditer(sentence) if not any(b.start <= match.start() < b.end for b in links)]
+    for start, end in capital_runs(sentence, words):
         initial = words[0].start() == start
         if initial and sentence[start:end] not in pages.titles and not analyse(words[0][0]) and end > words[0].end():
             start, initial = words[1].start(), False  # "In Ostrava": the first word only begins the sentence
@@ -345,49 +330,17 @@ def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> lis
 
 def _worth_asking(pages: _Pages, blank: _Blank) -> bool:
     name = blank.name
-    if not name[:1].isupper() or len(name) < 4 or len(name.split()) > 7 or _told(blank.page.title, name):
+    if not name[:1].isupper() or len(name) < 4 or len(name.split()) > 7 or told(blank.page.title, name):
         return False
     following = re.match(r" ([a-z]+)", blank.after)
-    if _ADJECTIVE.search(blank.before) or (following and following[1] not in _FOLLOWS and analyse(following[1])):
+    if _ADJECTIVE.search(blank.before) or (following and following[1] not in FOLLOWS and analyse(following[1])):
         return False
-    return " " in name or (name not in _CALENDAR and not pages.common(name))
-
-
-def _runs(sentence: str, words: Sequence[re.Match[str]]) -> Iterator[tuple[int, int]]:
-    """Maximal runs of capitalised words, with small words such as `of` between them."""
-    i = 0
-    while i < len(words):
-        if not words[i][0][0].isupper() or words[i][0] in _CALENDAR:
-            i += 1
-            continue
-        last = j = i
-        while j + 1 < len(words) and _joined(sentence, words[j], words[j + 1]):
-            j += 1
-            if words[j][0][0].isupper():
-                last = j
-            elif words[j][0] not in _CONNECTORS:
-                break
-        yield words[i].start(), words[last].end()
-        i = last + 1
-
-
-def _joined(sentence: str, word: re.Match[str], following: re.Match[str]) -> bool:
-    gap = sentence[word.end() : following.start()]
-    # A sentence does not end within a sentence: ". " follows an initial or an abbreviation.
-    return gap in (" ", ". ", " & ")
-
-
-def _linked(sentence: str) -> Iterator[tuple[int, int, str]]:
-    for match in _LINK.finditer(sentence):
-        name = _MARKUP.sub("", match[1] if match[1] is not None else match[2]).strip()
-        if name and not match[0].startswith("!"):
-            yield match.start(), match.end(), name
+    return " " in name or (name not in CALENDAR and not pages.common(name))
 
 
 def _sentences(page: Document) -> list[str]:
-    lines = [line.strip() for line in page.text.splitlines()]
-    prose = [sentence for line in lines if line[:1] not in ("#", "|", ">", "") for sentence in sentences(line)]
-    return [sentence for sentence in prose if _WORDS[0] <= len(sentence.split()) <= _WORDS[1] and BLANK not in sentence]
+    told_in = (sentence for _, sentence in prose(page.text))
+    return [sentence for sentence in told_in if _WORDS[0] <= len(sentence.split()) <= _WORDS[1] and BLANK not in sentence]
 
 
 def _task(pages: _Pages, question: str, answers: tuple[str, ...], evidence: list[str], steps: list[dict[str, str]]) -> Task:
@@ -402,20 +355,6 @@ def _task(pages: _Pages, question: str, answers: tuple[str, ...], evidence: list
         source=pages.source,
         meta={"steps": steps},
     )
-
-
-def _plain(text: str) -> str:
-    """Markdown as a reader sees it."""
-    return _MARKUP.sub("", _LINK.sub(lambda match: match[1] if match[1] is not None else match[2], text))
-
-
-def _told(text: str, name: str) -> bool:
-    """Whether a text has a telling word of a name."""
-    return not set(analyse(name)).isdisjoint(analyse(text))
-
-
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", _plain(text), flags=re.IGNORECASE) is not None
 
 
 def _shuffled(items: list, random: Random) -> list:

@@ -1,0 +1,226 @@
+"""The graph of any corpus, without a model: pages are entities, and a sentence that mentions another page is a statement.
+
+A page is mentioned by its title, by its title without a bracket, by the text of a link that leads to it on some page, or by a link itself;
+a name that two pages share is nobody's. A single word counts as a mention only where the page links to its page, or if it is rare: else
+"Company" the film would be mentioned by every company.
+
+The relation of a statement is its sentence as plain text, with `{o}` for the mention and `{s}` for the page's own subject (its title, or
+the pronoun that opens the sentence). Without `{s}` the subject is implied by the page. Every relation is thus of one statement, more or
+less, so what is unique on this graph is unique among what the pages say (`exact` is False). Types and numbers are not known.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from spadework.corpus.document import Corpus, Document
+from spadework.corpus.index import analyse
+from spadework.corpus.ingest import resolve_link
+from spadework.corpus.store import content_hash
+from spadework.synthesis.names import FOLLOWS, WORD, capital_runs, links_in, plain, prose, unique_titles, untagged
+from spadework.synthesis.statements import Statement, is_literal
+
+__all__ = ["CorpusGraph"]
+
+_WORDS = (5, 60)
+"""Fewest and most words of a sentence that is read as a statement."""
+_LONGEST_NAME = 8
+"""Words of a name."""
+_COMMON = (3, 0.01)
+"""A single word that is on more pages than this number, and more than this share of them, is no mention by itself."""
+_LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w+ \{s\}|\{s\} [A-Z]")
+"""The subject's name as a piece of a longer one."""
+_PRONOUN = re.compile(r"^(?:He|She|It|They)\b")
+
+
+class CorpusGraph:
+    """The pages of a corpus and the sentences in which they mention each other. Reads every page once."""
+
+    exact = False
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self._titles = {document.id: document.title for document in corpus}
+        self.entities: Sequence[str] = list(self._titles)
+        self._links = {document.id: _linked_pages(document, self._keys) for document in corpus}
+        self._names = unique_titles(corpus) | self._anchors()
+        self._starts: dict[str, int] = {}
+        """The most words of a name by its first word."""
+        for name in self._names:
+            words = WORD.findall(name)
+            if words and len(words) <= _LONGEST_NAME:
+                self._starts[words[0]] = max(len(words), self._starts.get(words[0], 0))
+        self._aliases: dict[str, list[str]] = {}
+        for name, key in self._names.items():
+            self._aliases.setdefault(key, []).append(name)
+        self._out: dict[str, list[Statement]] = {}
+        self._in: dict[str, list[Statement]] = {}
+        for statement in self._without_common_words([found for document in corpus for found in self._read(document)]):
+            self._out.setdefault(statement.subject, []).append(statement)
+            self._in.setdefault(statement.object, []).append(statement)
+
+    @cached_property
+    def source(self) -> str:
+        """`corpus-` and the first digits of its hash."""
+        return f"corpus-{content_hash(self.corpus)[:12]}"
+
+    def name(self, key: str) -> str:
+        """The title without the bracket."""
+        return self.names(key)[0]
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The title without the bracket, the title, and the texts of links."""
+        if is_literal(key):
+            return (key[1:],)
+        title = self._titles[key]
+        return tuple(dict.fromkeys((untagged(title) or title, title, *self._aliases.get(key, ()))))
+
+    def type(self, key: str) -> str:
+        """Not known."""
+        return "number" if is_literal(key) else ""
+
+    def outgoing(self, key: str) -> Sequence[Statement]:
+        """In the order of the page."""
+        return self._out.get(key, ())
+
+    def incoming(self, key: str) -> Sequence[Statement]:
+        """In the order of the corpus."""
+        return self._in.get(key, ())
+
+    def objects(self, subject: str, relation: str) -> Sequence[str]:
+        """In the order of the page."""
+        return list(dict.fromkeys(statement.object for statement in self.outgoing(subject) if statement.relation == relation))
+
+    def subjects(self, relation: str, object: str) -> Sequence[str]:
+        """In the order of the corpus."""
+        return list(dict.fromkeys(statement.subject for statement in self.incoming(object) if statement.relation == relation))
+
+    def having(self, relation: str) -> Sequence[str]:
+        """In the order of the corpus."""
+        return self._having.get(relation, ())
+
+    def between(self, relation: str, low: int, high: int) -> Sequence[str]:
+        """None: numbers are not read."""
+        return ()
+
+    def of_type(self, type: str, initial: str = "") -> Sequence[str]:
+        """None: types are not known."""
+        return ()
+
+    def document(self, key: str) -> str:
+        """An entity is a page."""
+        return "" if is_literal(key) else key
+
+    def located(self, statement: Statement) -> Statement:
+        """The statement with the characters of its sentence."""
+        same = (one for one in self.outgoing(statement.subject) if one[:3] == statement[:3])
+        return next(same, statement)
+
+    @cached_property
+    def _having(self) -> dict[str, list[str]]:
+        having: dict[str, dict[str, None]] = {}
+        for subject, statements in self._out.items():
+            for statement in statements:
+                having.setdefault(statement.relation, {})[subject] = None
+        return {relation: list(subjects) for relation, subjects in having.items()}
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """Page ids by all that a link may say: id, url, title in any case."""
+        keys = {document.title.casefold(): document.id for document in self.corpus}
+        keys |= {document.url: document.id for document in self.corpus if document.url}
+        return keys | {key: key for key in self._titles}
+
+    def _anchors(self) -> dict[str, str]:
+        """Texts of links with a capital that lead to one page only and are no title."""
+        leads: dict[str, set[str]] = {}
+        for document in self.corpus:
+            for link in links_in(document.text) if "[" in document.text else ():
+                if link.name[:1].isupper() and (target := _page(link.target, document, self._keys)):
+                    leads.setdefault(link.name, set()).add(target)
+        titles = {name for title in self._titles.values() for name in (title, untagged(title))}
+        return {name: min(targets) for name, targets in leads.items() if len(targets) == 1 and name not in titles}
+
+    def _read(self, document: Document) -> Iterator[tuple[Statement, str]]:
+        """The statements of a page, each with the name that was found."""
+        own = sorted({document.title, untagged(document.title)} - {""}, key=len, reverse=True)
+        subject = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)") if own else _PRONOUN
+        for start, sentence in prose(document.text):
+            text = plain(sentence)
+            if not _WORDS[0] <= len(text.split()) <= _WORDS[1] or not _well_formed(text):
+                continue
+            marked, found = subject.subn("{s}", text)
+            if not found:
+                marked = _PRONOUN.sub("{s}", text, count=1)
+            elif _LONGER.search(marked):
+                continue
+            for target, spans in self._mentioned(sentence, marked, document).items():
+                relation = marked
+                for first, last in reversed(spans):
+                    relation = f"{relation[:first]}{{o}}{relation[last:]}"
+                yield Statement(document.id, relation, target, document.id, start, start + len(sentence)), marked[slice(*spans[0])]
+
+    def _mentioned(self, sentence: str, marked: str, document: Document) -> dict[str, list[tuple[int, int]]]:
+        """Where a sentence mentions which pages: by links, else by titles, the longest first."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for link in links_in(sentence) if "[" in sentence else ():
+            target = _page(link.target, document, self._keys)
+            if target and target not in (document.id, *found) and (place := marked.find(link.name)) >= 0:
+                found[target] = [(place, place + len(link.name))]
+        by_link = set(found)
+        words = list(WORD.finditer(marked))
+        runs = set(capital_runs(marked, words))
+        first = 0
+        while first < len(words):
+            size = min(self._starts.get(words[first][0], 0), len(words) - first)
+            while size and not (target := self._names.get(marked[words[first].start() : words[first + size - 1].end()], "")):
+                size -= 1
+            other = size and target != document.id and target not in by_link
+            if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
+                found.setdefault(target, []).append((words[first].start(), words[first + size - 1].end()))
+            first += max(1, size)
+        return found
+
+    def _without_common_words(self, found: list[tuple[Statement, str]]) -> Iterator[Statement]:
+        """Mentions by a single common word only where the page links to the page that it names."""
+        pages: dict[str, set[str]] = {}
+        for statement, name in found:
+            if " " not in name:
+                pages.setdefault(name, set()).add(statement.subject)
+        most = max(_COMMON[0], _COMMON[1] * len(self.entities))
+        for statement, name in found:
+            if len(pages.get(name, ())) <= most or statement.object in self._links[statement.subject]:
+                yield statement
+
+
+def _well_formed(text: str) -> bool:
+    """Whether a sentence was cut where it begins and ends; marks of our own must not stand in it."""
+    opens = text.lstrip("\"'\u201c\u2018(")[:1]
+    closed = text.count("(") == text.count(")") and text.count('"') % 2 == 0
+    return (opens.isupper() or opens.isdigit()) and closed and "{" not in text and "}" not in text
+
+
+def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, runs: set[tuple[int, int]], *, linked: bool) -> bool:
+    """Whether words are a name by themselves, not a piece of a longer one ("Ross Alexander") or an adjective ("the Game award")."""
+    start, end = words[first].start(), words[first + size - 1].end()
+    if size == 1 and not linked:
+        following = re.match(r" ([a-z]+)", text[end:])
+        if first == 0 or (following and following[1] not in FOLLOWS and analyse(following[1])):
+            return False
+    if size == 1:
+        return (start, end) in runs
+    before, after = words[first - 1] if first else None, words[first + size] if first + size < len(words) else None
+    if after and after[0][0].isupper() and text[end : after.start()] == " ":
+        return False
+    joined = before is not None and before[0][0].isupper() and text[before.end() : start] == " "
+    return not joined or (first == 1 and not analyse(words[0][0]))
+
+
+def _page(target: str, document: Document, keys: dict[str, str]) -> str:
+    """Id of the page that a link leads to; empty if there is none."""
+    resolved = resolve_link(target, document.id) or target
+    return keys.get(resolved) or keys.get(target) or keys.get(target.casefold(), "")
+
+
+def _linked_pages(document: Document, keys: dict[str, str]) -> frozenset[str]:
+    return frozenset(key for link in document.links if (key := _page(link, document, keys)) and key != document.id)

@@ -1,0 +1,153 @@
+"""The maker contract: how a published recipe draws tasks from a graph.
+
+A maker is a frozen configuration with one method, `draw`: one attempt on a graph with a random stream. `task_at` gives attempt number
+`index` a stream of its own, so the same seed gives the same tasks in any process and in any order, and `tasks` may be resumed anywhere:
+it numbers the draws (`meta["draw"]`), drops questions that were asked before, and keeps only their hashes.
+
+To split a run over processes, give each a range of indices for `task_at` and drop repeats in the order of the indices. Gates are not
+applied here; neither are statements looked up on their pages (`ledger.locate`), which costs more than drawing them.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import count, pairwise
+from random import Random
+from typing import Any, ClassVar, Literal
+
+from spadework.core.errors import InputError
+from spadework.core.registry import Part, Registry
+from spadework.core.seeds import rng
+from spadework.synthesis.draft import Draft, ledger
+from spadework.synthesis.ledger import Ledger, dump_ledger
+from spadework.synthesis.query import answer_items
+from spadework.synthesis.statements import Graph
+from spadework.synthesis.wording import word
+from spadework.tasks.task import Task
+
+__all__ = ["Maker", "finish", "makers", "question_key", "register", "task_at", "tasks"]
+
+_PATIENCE = 20_000
+"""Draws in a row without a new task after which a graph counts as exhausted."""
+_SAMPLE = 1_000
+"""Entities that are looked at for an edge before a graph is said to have none."""
+
+
+class Maker(Part):
+    """A recipe for tasks; its defaults are the published setting where there is one."""
+
+    needs: ClassVar[Literal["world", "documents", "model"]] = "documents"
+    """The least it can work on: the exact graph of a world, any corpus, or any corpus with a language model."""
+
+    @abstractmethod
+    def draw(self, graph: Graph, random: Random) -> Draft | Task | None:
+        """One attempt.
+
+        Args:
+            graph: where to draw from.
+            random: decides everything.
+
+        Returns:
+            A finished draft or, from makers that word their questions themselves, a task; None: nothing here.
+        """
+
+
+makers: Registry[Maker] = Registry("maker", "spadework.synthesis.makers")
+"""All registered makers."""
+register = makers.register
+
+
+def tasks(maker: Maker, graph: Graph, *, seed: int, n: int, start: int = 0, seen: Iterable[str] = ()) -> Iterator[Task]:
+    """Draw tasks with different questions.
+
+    Args:
+        maker: what draws.
+        graph: where from.
+        seed: other seeds give other tasks.
+        n: how many.
+        start: the first draw; to resume, one more than `meta["draw"]` of the last task.
+        seen: questions that were asked before; to resume, those of all tasks so far.
+
+    Raises:
+        InputError: the maker can not work on this graph, or the graph has too few different tasks; says how many there were.
+    """
+    if maker.needs == "world" and not graph.exact:
+        raise InputError(f"maker '{maker.registered_as}' needs the graph of a world and {graph.source} is not one; use --world")
+    keys = {question_key(question) for question in seen}
+    made = in_vain = 0
+    for index in count(start):
+        if made == n:
+            return
+        task = task_at(maker, graph, seed, index)
+        if task is None or question_key(task.question) in keys:
+            in_vain += 1
+            if in_vain == _PATIENCE:
+                raise InputError(_exhausted(maker, graph, made, n))
+            continue
+        keys.add(question_key(task.question))
+        made, in_vain = made + 1, 0
+        yield task
+
+
+def task_at(maker: Maker, graph: Graph, seed: int, index: int) -> Task | None:
+    """The task of one draw, whatever was drawn before; None if the draw failed."""
+    random = rng("synthesis", maker.registered_as, graph.source, seed, index)
+    drawn = maker.draw(graph, random)
+    task = finish(drawn, graph, random, maker.registered_as) if isinstance(drawn, Draft) else drawn
+    return task and task.model_copy(update={"meta": {**task.meta, "draw": index}})
+
+
+def question_key(question: str) -> bytes:
+    """What is kept of a question to know it again: eight bytes, whatever its case and spaces."""
+    return hashlib.blake2b(" ".join(question.casefold().split()).encode(), digest_size=8).digest()
+
+
+def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None:
+    """Word a draft and write its ledger; None if no wording keeps the answer to itself.
+
+    `meta` has the ledger; `items` for answers with several parts; `level` of difficulty, where the maker has levels; and `steps`, which
+    the scripted expert follows, if the question is a chain of look-ups on a world that starts at a name.
+    """
+    question = word(draft, graph, random)
+    if question is None:
+        return None
+    kept = ledger(draft, graph)
+    operation = draft.query.operation
+    items = [list(graph.names(draft.answer))] if operation == "find" else answer_items(draft.query, graph)
+    several = operation in ("list", "compose")
+    meta: dict[str, Any] = {"ledger": dump_ledger(kept)}
+    if several:
+        meta["items"] = items
+    if draft.level:
+        meta["level"] = draft.level
+    if graph.exact and (steps := _steps(draft, kept, graph)):
+        meta["steps"] = steps
+    name = hashlib.sha256(f"{graph.source}\n{question}".encode()).hexdigest()[:12]
+    return Task(
+        id=f"{kind}-{name}",
+        question=question,
+        answers=("; ".join(item[0] for item in items),) if several else tuple(items[0]),
+        evidence=kept.documents,
+        hops=len(kept.documents),
+        kind=kind,
+        source=graph.source,
+        meta=meta,
+    )
+
+
+def _steps(draft: Draft, kept: Ledger, graph: Graph) -> list[list[str]]:
+    """The chain of look-ups, if a find is one: it starts at a constant, and every object is the subject of the next triple."""
+    if draft.query.operation != "find" or draft.query.conditions or len(kept.statements) != len(draft.query.triples):
+        return []
+    path = kept.statements
+    chained = all(before.object == after.subject for before, after in pairwise(path))
+    if not chained or path[-1].object != draft.answer or path[0].subject in draft.bound.values():
+        return []
+    return [[graph.name(edge.subject), edge.relation, graph.name(edge.object)] for edge in path]
+
+
+def _exhausted(maker: Maker, graph: Graph, made: int, n: int) -> str:
+    name = maker.registered_as
+    if not made and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
+        return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or span tasks"
+    return f"{graph.source} has about {made} different tasks for maker '{name}' and {n} are wanted; ask for fewer, or use more pages"
