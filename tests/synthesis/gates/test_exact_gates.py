@@ -159,7 +159,7 @@ def test_necessity_sees_that_a_second_page_gives_the_same_answer() -> None:
     assert graph is not None
     city = next(key for key in graph.of_type("city") if len(graph.subjects("birthplace", key)) == 2)
     query = Query(X, (Triple(Y, "birthplace", X), Triple(Y, "birthplace", city)))
-    first, second = graph.subjects("birthplace", city)
+    first, _ = graph.subjects("birthplace", city)
     made = Draft(query, ({X: city, Y: first},))
     task = Task(
         id="t",
