@@ -17,12 +17,13 @@ from spadework.pipeline.recipe import load_recipe
 from spadework.pipeline.scales import find_recipes
 from spadework.rewards.reward import GroupReward, SpanReward, TurnReward, rewards
 from spadework.rollout.strategy import strategies
+from spadework.synthesis.gates.gate import gates
 from spadework.synthesis.makers.maker import makers
 
 __all__ = ["PAGES", "tables", "with_tables"]
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / f"{page}.md" for page in ("rewards", "algorithms", "rollout", "synthesis", "recipes")]
+PAGES = [ROOT / "docs" / f"{page}.md" for page in ("rewards", "algorithms", "rollout", "synthesis", "curation", "recipes")]
 _SCOPES = {"turn": TurnReward, "span": SpanReward, "group": GroupReward}
 
 
@@ -31,7 +32,13 @@ def tables() -> dict[str, str]:
     found: dict[str, str] = {}
     head = ("rule", "formula", "source", "file")
     found["rewards"] = _table(head, (_row(name, part, _scope(part)) for name, part in _built_in(rewards)))
-    for name, shelf in (("strategies", strategies), ("selection", selection_rules), ("credit", credit_rules), ("makers", makers)):
+    for name, shelf in (
+        ("strategies", strategies),
+        ("selection", selection_rules),
+        ("credit", credit_rules),
+        ("makers", makers),
+        ("gates", gates),
+    ):
         found[name] = _table(head, (_row(rule, part) for rule, part in _built_in(shelf)))
     for name, kind in (("surrogates", Surrogate), ("corrections", Correction), ("terms", Term)):
         found[name] = _table(head, (_row(rule, part) for rule, part in _built_in(losses) if issubclass(part, kind)))

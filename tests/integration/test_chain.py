@@ -233,3 +233,14 @@ def test_bad_input_is_one_line_before_anything_starts(tmp_path: Path, whole: tup
         run_pipeline(recipe(), whole[0])
     with pytest.raises(ConfigError, match=r"'rl\.steps' differs"):
         run_pipeline(recipe("rl.steps=4"), whole[0], resume=True)
+
+
+def test_live_curation_goes_with_the_run(tmp_path: Path) -> None:
+    curated = recipe("rl.curation={refresh: 1, passing: 0.0}", "reading=null", "sft=null")
+    run_pipeline(curated, tmp_path)
+    run = Run.open(tmp_path)
+    for event in run.events("rl"):
+        # Every reward is above 0, so whatever was tried is mastered.
+        assert event["curation/mastered"] == 2 * event["step"] and event["curation/too_hard"] == 0 and event["curation/refreshed"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "pass_rates.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3] and all(counts == [3, 3] for line in lines for counts in line["tasks"].values())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import ask, compare, corpus, eval, mcp, recipes, search, tape, tasks, tools, train, view, world
+from spadework.cli import ask, compare, corpus, curate, eval, mcp, recipes, search, tape, tasks, tools, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -21,6 +21,7 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(world.app, name="world")
 app.add_typer(search.app, name="search")
 app.add_typer(tasks.app, name="tasks")
+app.command()(curate.curate)
 app.add_typer(tools.app, name="tools")
 app.add_typer(tape.app, name="tape")
 app.add_typer(mcp.app, name="mcp")

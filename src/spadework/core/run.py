@@ -46,6 +46,7 @@ _LAYOUT = {
     "tape-wal",
     "tape-shm",
     "spent.jsonl",
+    "pass_rates.jsonl",
 }
 
 _MAY_CHANGE = {"tools.gateway.run_budget"}

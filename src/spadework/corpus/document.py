@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Corpus", "Document", "Hit"]
+__all__ = ["Corpus", "Document", "Hit", "Pages"]
 
 
 class Document(BaseModel):
@@ -33,6 +33,14 @@ class Hit(BaseModel):
     title: str
     score: float
     snippet: str
+
+
+class Pages(Protocol):
+    """Documents that can be looked up: a corpus, or a generated world."""
+
+    def get(self, key: str) -> Document | None:
+        """The document with this id, else with exactly this title (case ignored), else None."""
+        ...
 
 
 class Corpus(Protocol):

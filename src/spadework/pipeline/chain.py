@@ -46,6 +46,7 @@ from spadework.tools.gateway import Gateway
 from spadework.tools.recorder import Recorder, open_recorder
 from spadework.tools.tool import ToolContext
 from spadework.training.critic import Critic
+from spadework.training.curation import PassRates
 from spadework.training.learner import Learner, LearnerConfig
 from spadework.training.packed import ModelWeights, compute_dtype
 from spadework.training.reading import make_reading_sample
@@ -205,8 +206,8 @@ class _Pipeline:
             raise InputError("the expert completed no demonstration; raise limits.max_turns and limits.max_tokens")
         return [_flat(trajectory) for trajectory in kept]
 
-    def _pool(self, mix: Mix | None) -> TaskPool:
-        return TaskPool(self.data.train_tasks, mix)
+    def _pool(self, mix: Mix | None, rates: PassRates | None = None) -> TaskPool:
+        return TaskPool(self.data.train_tasks, mix, rates)
 
     async def _rl(self) -> None:
         config = self.recipe.rl
@@ -217,6 +218,7 @@ class _Pipeline:
         if config.critic is not None:
             critic = Critic(self.model, config.critic, total_steps=config.steps, dtype=config.learner.dtype)
         learner = self._learner("rl", config.learner, config.steps, frozen=frozen, critic=critic)
+        rates = PassRates(self.run.path / "pass_rates.jsonl", config.curation, learner.step_number) if config.curation else None
 
         def save() -> Path:
             return save_stage(self.run, "rl", learner, self.tokenizer)
@@ -227,11 +229,12 @@ class _Pipeline:
                 learner,
                 self.engine,
                 self.train,
-                self._pool(config.hops).draw,
+                self._pool(config.hops, rates).draw,
                 run=self.run,
                 save=save,
                 seed=self.recipe.seed if config.seed is None else config.seed,
                 started=self.started,
+                observe=rates.observe if rates is not None else None,
             )
         except BudgetError:
             # What was learned is kept; with a higher budget the run goes on from here.

@@ -29,6 +29,7 @@ from spadework.synthesis.graph import make_chains
 from spadework.synthesis.spans import Lead, Split, page_split, span_tasks
 from spadework.tasks.dataset import read_tasks
 from spadework.tasks.task import Task
+from spadework.training.curation import PassRates
 from spadework.training.stages import Mix
 
 __all__ = ["Data", "TaskPool", "load_data", "make_tokenizer"]
@@ -40,8 +41,10 @@ POOL = 3000
 class TaskPool:
     """Training tasks by number of hops, drawn by shares."""
 
-    def __init__(self, tasks: Mapping[int, Sequence[Task]], mix: Mix | None) -> None:
+    def __init__(self, tasks: Mapping[int, Sequence[Task]], mix: Mix | None, rates: PassRates | None = None) -> None:
         """Take the hops that the mix names; without one every task is as likely as any other.
+
+        With pass rates these choose among the tasks of a number of hops.
 
         Raises:
             InputError: there are no tasks of some number of hops.
@@ -50,7 +53,7 @@ class TaskPool:
             mix = {hops: float(len(found)) for hops, found in tasks.items()}
         self._hops = [hops for hops, share in sorted(mix.items()) if share > 0]
         self._shares = [mix[hops] for hops in self._hops]
-        self._tasks = tasks
+        self._tasks, self._rates = tasks, rates
         for hops in self._hops:
             if not tasks.get(hops):
                 raise InputError(f"there are no training tasks of {hops} hops; leave {hops} out of the stage's hops")
@@ -60,8 +63,11 @@ class TaskPool:
         drawn: dict[str, Task] = {}
         available = sum(len(self._tasks[hops]) for hops in self._hops)
         while len(drawn) < min(count, available):
-            pool = self._tasks[stream.choices(self._hops, self._shares)[0]]
-            task = pool[stream.randrange(len(pool))]
+            hops = stream.choices(self._hops, self._shares)[0]
+            pool = self._tasks[hops]
+            task = self._rates.pick(stream, hops, pool) if self._rates is not None else None
+            if task is None or task.id in drawn:  # what the pass rates would choose may be fewer tasks than are asked for
+                task = pool[stream.randrange(len(pool))]
             drawn.setdefault(task.id, task)
         return list(drawn.values())
 

@@ -7,7 +7,7 @@ pages, and a wrong answer scores less. The scorer is handed in, so that a task i
 import re
 from collections.abc import Callable, Iterable
 
-from spadework.corpus.document import Corpus, Document
+from spadework.corpus.document import Document, Pages
 from spadework.tasks.task import Task
 
 __all__ = ["validate"]
@@ -18,7 +18,7 @@ _WRONG = ("", "Zzyzx Qwortle")
 """Answers that nothing asks for: silence and an invented name."""
 
 
-def validate(task: Task, corpus: Corpus, score: Callable[[str, Iterable[str]], float]) -> list[str]:
+def validate(task: Task, corpus: Pages, score: Callable[[str, Iterable[str]], float]) -> list[str]:
     """What is wrong with a task; empty if nothing is.
 
     Args:

@@ -44,6 +44,7 @@ async def train_rl(
     save: Callable[[], object],
     seed: int,
     started: float,
+    observe: Callable[[int, Sequence[Task], Sequence[Group]], dict[str, float]] | None = None,
 ) -> None:
     """Train until the learner's total number of steps, or until the budget of the stage is spent.
 
@@ -57,6 +58,7 @@ async def train_rl(
         save: writes a checkpoint of the current weights.
         seed: of the run.
         started: `time.monotonic()` at the start of the run.
+        observe: is shown the scored groups of every step before selection; returns figures for its event.
     """
     parts = config.parts()
     spent = spent_until(run, learner.step_number)
@@ -74,6 +76,7 @@ async def train_rl(
                 | counts
                 | {"groups/kept": len(kept) / len(groups), "timing_s/gen": sampled - begin}
             )
+            metrics |= observe(step, tasks, groups) if observe is not None else {}
             spent = add_spending(spent, metrics)
             metrics |= {f"spent/{name}": amount for name, amount in spent.items()}
             metrics |= _learn(config, parts, learner, kept, seed=derive_seed(seed, "mini-batches", step), done=done)

@@ -12,6 +12,7 @@ from spadework.engines.engine import SamplingParams
 from spadework.rollout.strategy import Strategy, strategies
 from spadework.training.budget import Budget
 from spadework.training.critic import CriticConfig
+from spadework.training.curation import Curation
 from spadework.training.learner import LearnerConfig
 from spadework.training.parts import Parts, build_parts
 from spadework.training.reading import ReadingPhase
@@ -96,6 +97,8 @@ class RLStage(Config):
     teacher: str | None = None
     """A Hugging Face checkpoint with the policy's tokens, for a loss that reads `teacher_logprobs`: `failure-kl`."""
     checkpoint_every: int = Field(default=20, gt=0)
+    curation: Curation | None = None
+    """Draw the tasks that the policy solves sometimes (`training/curation.py`); null draws all alike."""
 
     on_error: Literal["stop", "drop"] = "stop"
     """What a reward that raises or is not a number does: stop the run, or drop the trajectory as broken, which is counted."""

@@ -1,0 +1,111 @@
+"""`spadework curate`: tasks through gates; what passes all of them is kept."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spadework.cli.frame import AsJson, Overrides, print_result
+
+if TYPE_CHECKING:
+    from spadework.synthesis.gates.gate import Gate, Ground
+
+__all__ = ["curate"]
+
+
+def curate(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Tasks as .jsonl or .parquet.", show_default=False)] = None,
+    settings: Overrides = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The tasks that are kept.", show_default=False)] = None,
+    gate: Annotated[list[str] | None, typer.Option("--gate", metavar="NAME", help="Repeat; asked in this order.")] = None,
+    dropped: Annotated[
+        Path | None, typer.Option("--dropped", metavar="FILE", help="Write the others here, with the reasons.", show_default=False)
+    ] = None,
+    corpus: Annotated[Path | None, typer.Option("--corpus", metavar="DIR", help="The corpus of the tasks.", show_default=False)] = None,
+    world: Annotated[int | None, typer.Option("--world", metavar="SEED", help="The world of the tasks.", show_default=False)] = None,
+    pages: Annotated[int, typer.Option("--pages", metavar="N", help="Pages of the world.")] = 1_500,
+    attempts: Annotated[
+        Path | None, typer.Option("--attempts", metavar="FILE", help="Trajectories of a policy at the tasks.", show_default=False)
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say which gates there are, and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the tasks that pass all gates. Every verdict is written into its task.
+
+    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9.
+
+    Example: spadework curate runs/tasks.jsonl --world 1 --gate uniqueness --gate necessity --out runs/good.jsonl
+    """
+    from spadework.core.errors import InputError
+    from spadework.core.progress import track
+    from spadework.synthesis.curation.curate import curate as decide
+    from spadework.synthesis.gates.gate import gates
+    from spadework.tasks.dataset import read_tasks, write_tasks
+
+    if listed:
+        rows = {name: gates.get(name).published() for name in gates.names()}
+        print_result(rows, as_json, "\n".join(f"{name:20} {text}" for name, text in rows.items()))
+        return
+    if file is None or out is None or not gate:
+        raise InputError("name a file of tasks, at least one --gate, and --out; --list says which gates there are")
+    for target in (out, dropped):
+        if target is not None and target.suffix not in (".jsonl", ".parquet"):
+            raise InputError(f"{target}: tasks are written to .jsonl or .parquet files")
+    chosen = _gates(gate, settings or [])
+    tasks = read_tasks(file)
+    ground = _ground(chosen, corpus, world, pages, attempts)
+    decisions = list(track(decide(tasks, chosen, ground), "curate", len(tasks), unit="tasks"))
+    by_fate = {fate: [one for one in decisions if one.fate == fate] for fate in ("kept", "dropped", "undecided")}
+    write_tasks([one.task for one in by_fate["kept"]], out)
+    if dropped is not None:
+        write_tasks([one.task for one in by_fate["dropped"] + by_fate["undecided"]], dropped)
+    counts = Counter(one.gate for one in by_fate["dropped"])
+    result = {"out": str(out), "n": len(tasks), **{fate: len(found) for fate, found in by_fate.items()}, "dropped_by": dict(counts)}
+    lines = [f"{name}: {count} dropped" for name, count in counts.items()]
+    if by_fate["undecided"]:
+        first = by_fate["undecided"][0]
+        lines.append(f"{len(by_fate['undecided'])} undecided; the first: {first.task.id}, gate {first.gate}: {first.why}")
+    print_result(result, as_json, "\n".join([*lines, f"{len(by_fate['kept'])} of {len(tasks)} tasks -> {out}"]))
+    if by_fate["undecided"]:
+        raise typer.Exit(1)
+
+
+def _gates(names: list[str], settings: list[str]) -> list["Gate"]:
+    from spadework.core.config import apply_overrides
+    from spadework.core.errors import ConfigError
+    from spadework.synthesis.gates.gate import gates
+
+    options = apply_overrides({}, settings)
+    if other := next((name for name in options if name not in names), None):
+        raise ConfigError(f"setting '{other}': the gate is not asked; add --gate {other}, or leave it out")
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise ConfigError(f"--gate {twice} is given twice")
+    return [gates.build(name, options.get(name), source="--gate") for name in names]
+
+
+def _ground(gates: list["Gate"], corpus: Path | None, world: int | None, pages: int, attempts: Path | None) -> "Ground":
+    """Only what the gates need is built."""
+    from spadework.core.errors import InputError
+    from spadework.corpus.store import MemoryCorpus, open_corpus
+    from spadework.corpus.worlds.generate import build_world
+    from spadework.corpus.worlds.world import WorldConfig
+    from spadework.synthesis.corpus_graph import CorpusGraph
+    from spadework.synthesis.gates.gate import Ground
+    from spadework.synthesis.statements import WorldGraph
+    from spadework.trajectories.store import read_records
+    from spadework.trajectories.tree import Trajectory
+
+    needed = {need for gate in gates for need in gate.needs}
+    tried: dict[str, list[Trajectory]] = {}
+    for record in read_records(attempts) if attempts is not None else ():
+        tried.setdefault(record.trajectory.task_id, []).append(record.trajectory)
+    if corpus is not None and world is not None:
+        raise InputError("name one origin of the tasks: --corpus DIR or --world SEED")
+    if world is not None:
+        made = build_world(WorldConfig.parse({"seed": world, "pages": pages}, source="--world"))
+        return Ground(WorldGraph(made), made, MemoryCorpus(made.documents()) if "corpus" in needed else None, tried)
+    if corpus is not None:
+        opened = open_corpus(corpus)
+        return Ground(CorpusGraph(opened) if "graph" in needed else None, opened, opened, tried)
+    return Ground(attempts=tried)
