@@ -177,11 +177,13 @@ class _Letters:
         """Sentences of pages. What is compared, counted or listed is drawn on worlds only."""
         if self.query.operation != "find":
             return None
-        told = []
-        for number, triple in enumerate(self.query.triples, start=1):
+        clues: dict[str, None] = {}
+        for triple in self.query.triples:
             ends = (self._letter_or_name(triple.subject), self._letter_or_name(triple.object))
             about = "" if "{s}" in triple.relation else f"About {ends[0]}: "
-            told.append(f"({number}) {about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}")
+            # Two triples may come from one sentence, which then may read the same for both.
+            clues[f"{about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}"] = None
+        told = [f"({number}) {clue}" for number, clue in enumerate(clues, start=1)]
         return self._ask("thing or person", "", " ".join([*told, *self._initials()]))
 
     def _ask(self, kind: str, kinds: str, told: str) -> str:
