@@ -2,8 +2,8 @@
 
 Any policy that an engine serves rolls out n attempts per task through the real tools (`rollout/groups.py`), a rubric scores them, and
 `best_of` keeps those that are worth imitating: right (WebDancer's and WebSailor's outcome filter, arXiv 2505.22648 and 2507.02592), and
-made without a fault (their process filter). Of several the shortest is kept, because imitation learns length too. What is kept is trained on
-as it was sampled: no token is written anew, so a flaw within a kept attempt stays in it.
+made without a fault (their process filter). Of several the shortest is kept, because imitation learns length too. What is kept is trained
+on as it was sampled: no token is written anew, so a flaw within a kept attempt stays in it.
 
 The other source of demonstrations, the scripted expert with its named faults and rates, is `agents/expert.py`. Not done: flattening the
 traces of several agents into one (Chain-of-Agents, arXiv 2508.13167), which needs a renderer to write one agent's turns in another's words.
