@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ from spadework.synthesis.names import plain
 from spadework.synthesis.operators import link, obfuscate, prune, union, walk
 from spadework.synthesis.query import unique
 from spadework.synthesis.statements import Graph
+from spadework.synthesis.wording import word
 
 PAGES = {
     "ada": ("Ada Moon", "Ada Moon built the lamp of the town Port Vale in her youth. She was a friend of the painter Cy Sand for years."),
@@ -139,6 +141,23 @@ def test_a_statement_has_all_relations_that_say_less() -> None:
     assert graph.objects("b", short) == ["ada"] and graph.objects("a", long) == []
     # No question has the first film as its answer: the second one fits it too.
     assert {made.answer for seed in range(60) if (made := walk(graph, Random(seed), edges=1))} == {"b", "c", "ada"}
+
+
+def test_clues_are_numbered_where_there_are_several_and_none_stands_twice() -> None:
+    pages = {
+        "a": ("Lamp One", "Lamp One was lit by Ada Moon and by Cy Sand at noon."),
+        "b": ("Lamp Two", "It was sold to Cy Sand in the year of the flood."),
+        "ada": ("Ada Moon", "Nothing."),
+        "cy": ("Cy Sand", "Nothing."),
+    }
+    graph = graph_of(pages)
+    drafts = [made for seed in range(200) if (made := walk(graph, Random(seed), edges=1 + seed % 2, start="cy"))]
+    asked = {text for seed, made in enumerate(drafts) if (text := word(made, graph, Random(seed)))}
+    assert "Which thing or person is X? X was lit by Ada Moon and by Cy Sand at noon." in asked
+    assert any("(1)" in text and "(2)" in text for text in asked)
+    for text in asked:
+        clues = re.split(r"\(\d\) ", text)[1:]
+        assert len(set(clues)) == len(clues) != 1
 
 
 def test_what_it_does_not_read() -> None:

@@ -183,7 +183,7 @@ class _Letters:
             about = "" if "{s}" in triple.relation else f"About {ends[0]}: "
             # Two triples may come from one sentence, which then may read the same for both.
             clues[f"{about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}"] = None
-        told = [f"({number}) {clue}" for number, clue in enumerate(clues, start=1)]
+        told = [f"({number}) {clue}" for number, clue in enumerate(clues, start=1)] if len(clues) > 1 else list(clues)
         return self._ask("thing or person", "", " ".join([*told, *self._initials()]))
 
     def _ask(self, kind: str, kinds: str, told: str) -> str:
