@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from random import Random
 
@@ -12,13 +13,14 @@ from spadework.synthesis.names import plain
 from spadework.synthesis.operators import link, obfuscate, prune, union, walk
 from spadework.synthesis.query import unique
 from spadework.synthesis.statements import Graph
+from spadework.synthesis.wording import word
 
 PAGES = {
-    "ada": ("Ada Moon", "Ada Moon built the lamp of Port Vale in her youth. She was a friend of the painter Cy Sand for years."),
+    "ada": ("Ada Moon", "Ada Moon built the lamp of the town Port Vale in her youth. She was a friend of the painter Cy Sand for years."),
     "vale": ("Port Vale (town)", "Port Vale is a small town on the coast of the north. It lies between two hills and a wide river."),
     "cy": (
         "Cy Sand",
-        "In Port Vale he met the aunt of Ada Moonstone at noon. Cy Sand admired the works of Ada Moon all his life.",
+        "In the town of Port Vale he met the aunt of Ada Moonstone at noon. Cy Sand admired the works of Ada Moon all his life.",
     ),
     "boy": ("Boy", "The film Boy is about Ada Moon and little else. It is not about her Game Boy or Cy Sand or any work of theirs."),
 }
@@ -35,9 +37,9 @@ def edges(graph: Graph) -> set[tuple[str, str, str]]:
 
 def test_sentences_that_mention_a_page_are_statements() -> None:
     assert edges(graph_of()) == {
-        ("ada", "{s} built the lamp of {o} in her youth.", "vale"),
+        ("ada", "{s} built the lamp of the town {o} in her youth.", "vale"),
         ("ada", "{s} was a friend of the painter {o} for years.", "cy"),
-        ("cy", "In {o} he met the aunt of Ada Moonstone at noon.", "vale"),
+        ("cy", "In the town of {o} he met the aunt of Ada Moonstone at noon.", "vale"),
         ("cy", "{s} admired the works of {o} all his life.", "ada"),
         # The toy is not the film.
         ("boy", "The film {s} is about {o} and little else.", "ada"),
@@ -87,6 +89,77 @@ def test_a_common_word_is_a_mention_only_with_a_link() -> None:
     assert {edge[0] for edge in edges(graph_of(few))} == {"1", "2"}
 
 
+def test_a_title_with_a_bracket_needs_more_than_its_name() -> None:
+    pages = {
+        "song": ("Red Army (Elm song)", "It was heard on every street of the town that year."),
+        "a": ("Ann Roe", "The pay of the Red Army was raised twice in that year."),
+        "b": ("Ben Roe", "He liked the song Red Army more than any other of them."),
+        "c": ("Cat Roe", "The album has songs by Elm and others, Red Army and many other names on it."),
+        "d": ("Dan Roe", "The record Red Army (Elm song) was played by him at noon."),
+        "film": ("Elm (2004)", "Its music came from Eve Roe and from her sister."),
+        "e": ("Eve Roe", "She wrote the score of Elm in a week or less."),
+    }
+    linked = Document(id="l", title="Lee Roe", text="It was [Red Army](song) that he heard on the radio once.", links=("song",))
+    found = {edge[::2] for edge in edges(graph_of(pages, l=linked))}
+    assert found == {("b", "song"), ("c", "song"), ("d", "song"), ("l", "song"), ("film", "e"), ("e", "film")}
+
+
+def test_the_subject_of_a_page() -> None:
+    pages = {
+        "lee": (
+            "Lee Wood",
+            "Barton Lee Wood (born 1929) is the brother of Ada Moon of the north. A friend of A Lee Wood Fan and of Ada Moon was there.",
+        ),
+        "inn": ("The Inn", "The Inn is a film by Ada Moon that nobody has seen."),
+        "penny": ("Penny, Ohio", "Today Penny is the only place that Ada Moon has never seen."),
+        "list": ("List of lamps", "They were all lit by Ada Moon on the very same day."),
+        "two": ("Bo Sand", "The pair was beaten by Ada Moon on the very same day."),
+        "cut": ("Ah! A Lamp", "Ah! A lamp is a film about Ada Moon and about her lamp."),
+        "amp": ("Rock &amp; Roll", "Rock & Roll was sung by Ada Moon ( , ISBN ) in one (; very long) night."),
+        "nowiki": ("Cy Sand", 'The film "" was made with Ada Moon in the year after.'),
+        "ada": ("Ada Moon", "Nothing."),
+    }
+    assert edges(graph_of(pages)) == {
+        ("lee", "{s} (born 1929) is the brother of {o} of the north.", "ada"),
+        ("inn", "{s} is a film by {o} that nobody has seen.", "ada"),
+        ("penny", "Today {s} is the only place that {o} has never seen.", "ada"),
+        ("amp", "{s} was sung by {o} in one (very long) night.", "ada"),
+    }
+
+
+def test_a_statement_has_all_relations_that_say_less() -> None:
+    pages = {
+        "a": ("Lamp One", "Lamp One is a film directed by Ada Moon."),
+        "b": ("Lamp Two", "Lamp Two is a late silent film that was directed by Ada Moon in Vale."),
+        "c": ("Lamp Six", "Lamp Six is a film produced by Ada Moon."),
+        "ada": ("Ada Moon", "Nothing."),
+    }
+    graph = graph_of(pages)
+    short, long = (graph.outgoing(key)[0].relation for key in "ab")
+    assert graph.subjects(short, "ada") == graph.having(short) == ["a", "b"]
+    assert graph.subjects(long, "ada") == graph.having(long) == ["b"]
+    assert graph.objects("b", short) == ["ada"] and graph.objects("a", long) == []
+    # No question has the first film as its answer: the second one fits it too.
+    assert {made.answer for seed in range(60) if (made := walk(graph, Random(seed), edges=1))} == {"b", "c", "ada"}
+
+
+def test_clues_are_numbered_where_there_are_several_and_none_stands_twice() -> None:
+    pages = {
+        "a": ("Lamp One", "Lamp One was lit by Ada Moon and by Cy Sand at noon."),
+        "b": ("Lamp Two", "It was sold to Cy Sand in the year of the flood."),
+        "ada": ("Ada Moon", "Nothing."),
+        "cy": ("Cy Sand", "Nothing."),
+    }
+    graph = graph_of(pages)
+    drafts = [made for seed in range(200) if (made := walk(graph, Random(seed), edges=1 + seed % 2, start="cy"))]
+    asked = {text for seed, made in enumerate(drafts) if (text := word(made, graph, Random(seed)))}
+    assert "Which thing or person is X? X was lit by Ada Moon and by Cy Sand at noon." in asked
+    assert any("(1)" in text and "(2)" in text for text in asked)
+    for text in asked:
+        clues = re.split(r"\(\d\) ", text)[1:]
+        assert len(set(clues)) == len(clues) != 1
+
+
 def test_what_it_does_not_read() -> None:
     lines = """# About Ada Moon and all her works
 | Ada Moon built a table | 4 |
@@ -115,7 +188,7 @@ def test_both_directions_and_what_is_not_known() -> None:
     assert graph.subjects(relation, "ada") == graph.having(relation) == ["cy"] and graph.objects("cy", relation) == ["ada"]
     assert {edge.subject for edge in graph.incoming("ada")} == {"cy", "boy"}
     assert graph.exact is False and graph.type("ada") == "" and graph.type("=3") == "number" and graph.names("=3") == ("3",)
-    assert graph.of_type("person") == graph.between("born", 0, 9) == graph.having("born") == () and graph.document("=3") == ""
+    assert graph.of_type("person") == graph.between("born", 0, 9) == () and graph.having("born") == [] and graph.document("=3") == ""
     assert graph.name("vale") == "Port Vale" and graph.names("vale") == ("Port Vale", "Port Vale (town)")
     assert graph.source == f"corpus-{content_hash(graph.corpus)[:12]}"
 

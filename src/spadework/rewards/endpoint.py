@@ -79,6 +79,10 @@ class Endpoint(Config):
                 reply = self._fetch(client, key, prompt, read)
         return read(reply)
 
+    def knows(self, prompt: str) -> bool:
+        """Whether a question has its reply already."""
+        return self._known(self._key(prompt)) is not None
+
     def prefetch(self, prompts: Iterable[str], read: Callable[[str], object]) -> None:
         """Ask many questions at once; `ask` then finds their replies, or their failures.
 

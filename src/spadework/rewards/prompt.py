@@ -23,6 +23,8 @@ PINNED = {
     "pairwise": "0c8d1446313a6a0eec1b4fcf6419824e9479392ac3e9e31267958726ba1d5ee8",
     "correctness": "6a14cd197abc94b39a7f61528b1f8c644c8e3dc6b213ba684dfe3576910ff5c8",
     "completeness": "70cbf8fbb83404ce0fe6e96200b759b4974db1536a46e1957d44d17d58881f2c",
+    "soundness": "8eb36abe73a9f5b108e72661ce9015cc419a7bae98259c86cfbc10f9be21f1d0",
+    "wording": "7de571f9f0bb05c000a159dbf8eb5c4c2356dd1b2a6bc19d777d82569b54d327",
 }
 """SHA-256 of every prompt file."""
 _LONGEST = 20_000

@@ -2,16 +2,20 @@
 
 A page is mentioned by its title, by its title without a bracket, by the text of a link that leads to it on some page, or by a link itself;
 a name that two pages share is nobody's. A single word counts as a mention only where the page links to its page, or if it is rare: else
-"Company" the film would be mentioned by every company.
+"Company" the film would be mentioned by every company. A title with a bracket ("Army (song)") shares its name with other things, so the
+name alone counts only where the sentence has a word of the bracket, or one of the two pages links to the other or names it in full.
 
 The relation of a statement is its sentence as plain text, with `{o}` for the mention and `{s}` for the page's own subject (its title, or
-the pronoun that opens the sentence). Without `{s}` the subject is implied by the page. Every relation is thus of one statement, more or
-less, so what is unique on this graph is unique among what the pages say (`exact` is False). Types and numbers are not known.
+the pronoun that opens the sentence). Without `{s}` the subject is implied by the page. A statement has a relation if it has all its telling
+words: "directed by {o}" holds of every film of a director, whatever else their sentences say. So what is unique on this graph is unique
+among what the pages say in one sentence (`exact` is False). Lists, discographies and pages that tell namesakes apart are not read: what
+stands there is about others. Types and numbers are not known.
 """
 
+import html
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 from spadework.corpus.document import Corpus, Document
 from spadework.corpus.index import analyse
@@ -28,9 +32,19 @@ _LONGEST_NAME = 8
 """Words of a name."""
 _COMMON = (3, 0.01)
 """A single word that is on more pages than this number, and more than this share of them, is no mention by itself."""
-_LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w+ \{s\}|\{s\} [A-Z]")
+_LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w* \{s\}|\{s\} [A-Z]")
 """The subject's name as a piece of a longer one."""
 _PRONOUN = re.compile(r"^(?:He|She|It|They)\b")
+_DEFINED = re.compile(r"^(The )?((?:[A-Z\"][\w.'\u2019\"-]* |(?:of|the|and|de|la|van|von|der) )+)(?=\(|(?:is|was|are|were) )")
+"""The subject as the first sentence of a page has it: often a longer form of the title, "Barton Lee Hazlewood (born 1929)"."""
+_SEVERAL = re.compile(r"^(?:The (?:pair|duo|two|couple|brothers|sisters|latter|former)|Both|Neither|These|Those)\b")
+"""A sentence about more than the page, or about what the sentence before it says."""
+_LISTS = re.compile(
+    r"^(?:list|lists|index|outline|timeline) of |(?:discography|filmography|bibliography|videography|statistics|\(disambiguation\))$",
+    re.IGNORECASE,
+)
+_HOLES = ((re.compile(r" ?\((?:[,;:\s\[\]]|ISBN)*\)"), ""), (re.compile(r"\([,;:]\s*"), "("), (re.compile(r"\s{2,}"), " "))
+"""What is left in a text where an extractor has dropped something: `(ISBN  )`, `(, meaning`."""
 
 
 class CorpusGraph:
@@ -40,10 +54,10 @@ class CorpusGraph:
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
-        self._titles = {document.id: document.title for document in corpus}
+        self._titles = {document.id: document.title for document in self._pages()}
         self.entities: Sequence[str] = list(self._titles)
         self._links = {document.id: _linked_pages(document, self._keys) for document in corpus}
-        self._names = unique_titles(corpus) | self._anchors()
+        self._names = unique_titles(self._pages()) | self._anchors()
         self._starts: dict[str, int] = {}
         """The most words of a name by its first word."""
         for name in self._names:
@@ -53,9 +67,10 @@ class CorpusGraph:
         self._aliases: dict[str, list[str]] = {}
         for name, key in self._names.items():
             self._aliases.setdefault(key, []).append(name)
+        self._terms = cache(_terms)
         self._out: dict[str, list[Statement]] = {}
         self._in: dict[str, list[Statement]] = {}
-        for statement in self._without_common_words([found for document in corpus for found in self._read(document)]):
+        for statement in self._believed([found for document in self._pages() for found in self._read(document)]):
             self._out.setdefault(statement.subject, []).append(statement)
             self._in.setdefault(statement.object, []).append(statement)
 
@@ -89,15 +104,17 @@ class CorpusGraph:
 
     def objects(self, subject: str, relation: str) -> Sequence[str]:
         """In the order of the page."""
-        return list(dict.fromkeys(statement.object for statement in self.outgoing(subject) if statement.relation == relation))
+        return list(dict.fromkeys(statement.object for statement in self.outgoing(subject) if self._has(statement, relation)))
 
     def subjects(self, relation: str, object: str) -> Sequence[str]:
         """In the order of the corpus."""
-        return list(dict.fromkeys(statement.subject for statement in self.incoming(object) if statement.relation == relation))
+        return list(dict.fromkeys(statement.subject for statement in self.incoming(object) if self._has(statement, relation)))
 
     def having(self, relation: str) -> Sequence[str]:
         """In the order of the corpus."""
-        return self._having.get(relation, ())
+        holding = [self._holding.get(term, frozenset()) for term in self._terms(relation)]
+        common = frozenset.intersection(*holding) if holding else frozenset()
+        return [key for key in self._out if key in common]
 
     def between(self, relation: str, low: int, high: int) -> Sequence[str]:
         """None: numbers are not read."""
@@ -116,13 +133,23 @@ class CorpusGraph:
         same = (one for one in self.outgoing(statement.subject) if one[:3] == statement[:3])
         return next(same, statement)
 
+    def _pages(self) -> Iterator[Document]:
+        """The pages, with titles as a reader sees them (`Tunnels &amp; Trolls` is what some extractors leave)."""
+        for document in self.corpus:
+            yield document.model_copy(update={"title": html.unescape(document.title)}) if "&" in document.title else document
+
+    def _has(self, statement: Statement, relation: str) -> bool:
+        """Whether a statement says all that a relation says."""
+        return statement.relation == relation or (bool(self._terms(relation)) and self._terms(relation) <= self._terms(statement.relation))
+
     @cached_property
-    def _having(self) -> dict[str, list[str]]:
-        having: dict[str, dict[str, None]] = {}
+    def _holding(self) -> dict[str, frozenset[str]]:
+        """By telling word: the pages that have it in a statement."""
+        holding: dict[str, set[str]] = {}
         for subject, statements in self._out.items():
-            for statement in statements:
-                having.setdefault(statement.relation, {})[subject] = None
-        return {relation: list(subjects) for relation, subjects in having.items()}
+            for term in {term for statement in statements for term in self._terms(statement.relation)}:
+                holding.setdefault(term, set()).add(subject)
+        return {term: frozenset(subjects) for term, subjects in holding.items()}
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -143,14 +170,22 @@ class CorpusGraph:
 
     def _read(self, document: Document) -> Iterator[tuple[Statement, str]]:
         """The statements of a page, each with the name that was found."""
-        own = sorted({document.title, untagged(document.title)} - {""}, key=len, reverse=True)
+        title = untagged(document.title)
+        if _LISTS.search(document.title):
+            return
+        # A town is called by its name alone on its own page: "Penny, British Columbia".
+        own = sorted({document.title, title, title.partition(", ")[0]} - {""}, key=len, reverse=True)
         subject = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)") if own else _PRONOUN
-        for start, sentence in prose(document.text):
-            text = plain(sentence)
-            if not _WORDS[0] <= len(text.split()) <= _WORDS[1] or not _well_formed(text):
+        # "Hallelujah! I'm a Bum" was taken for two sentences.
+        cut = re.split(r"(?<=[.!?]) ", title.casefold())[1:]
+        for number, (start, sentence) in enumerate(prose(document.text)):
+            text = _without_holes(plain(sentence))
+            if not _WORDS[0] <= len(text.split()) <= _WORDS[1] or not _well_formed(text) or _SEVERAL.match(text):
                 continue
-            marked, found = subject.subn("{s}", text)
-            if not found:
+            if number == 1 and any(text.casefold().startswith(rest) for rest in cut):
+                continue
+            marked, found = subject.subn("{s}", _defined(text, title) if number == 0 else text)
+            if not found and "{s}" not in marked:
                 marked = _PRONOUN.sub("{s}", text, count=1)
             elif _LONGER.search(marked):
                 continue
@@ -181,15 +216,21 @@ class CorpusGraph:
             first += max(1, size)
         return found
 
-    def _without_common_words(self, found: list[tuple[Statement, str]]) -> Iterator[Statement]:
-        """Mentions by a single common word only where the page links to the page that it names."""
+    def _believed(self, found: list[tuple[Statement, str]]) -> Iterator[Statement]:
+        """Mentions without those by a name that is likely to mean something else: a common word, a title without its bracket."""
         pages: dict[str, set[str]] = {}
         for statement, name in found:
             if " " not in name:
                 pages.setdefault(name, set()).add(statement.subject)
         most = max(_COMMON[0], _COMMON[1] * len(self.entities))
+        both = {(statement.subject, statement.object) for statement, _ in found}
         for statement, name in found:
-            if len(pages.get(name, ())) <= most or statement.object in self._links[statement.subject]:
+            subject, target = statement.subject, statement.object
+            linked = target in self._links[subject] or subject in self._links[target]
+            title = self._titles[target]
+            if (target in self._links[subject] or len(pages.get(name, ())) <= most) and (
+                linked or (target, subject) in both or name != untagged(title) or name == title or _tells_apart(title, statement.relation)
+            ):
                 yield statement
 
 
@@ -197,7 +238,33 @@ def _well_formed(text: str) -> bool:
     """Whether a sentence was cut where it begins and ends; marks of our own must not stand in it."""
     opens = text.lstrip("\"'\u201c\u2018(")[:1]
     closed = text.count("(") == text.count(")") and text.count('"') % 2 == 0
-    return (opens.isupper() or opens.isdigit()) and closed and "{" not in text and "}" not in text
+    # Two quotation marks without anything between them, or a tag: an extractor has dropped a title, or left its markup.
+    return (opens.isupper() or opens.isdigit()) and closed and not re.search(r"[{}]|\"\s*\"(?!\w)|</?\w+>", text)
+
+
+def _terms(relation: str) -> frozenset[str]:
+    return frozenset(analyse(relation.replace("{s}", " ").replace("{o}", " ")))
+
+
+def _without_holes(text: str) -> str:
+    for hole, filling in _HOLES:
+        text = hole.sub(filling, text)
+    return text
+
+
+def _defined(text: str, title: str) -> str:
+    """The first sentence of a page, with `{s}` for a longer form of its title at the beginning."""
+    found, terms = _DEFINED.match(text), set(analyse(title))
+    if found is None or not terms or not terms <= set(analyse(found[2])) or not analyse(found[2].split()[0]):
+        return text
+    article = "" if title.startswith("The ") else found[1] or ""
+    return f"{article}{{s}} {text[found.end(2) :]}"
+
+
+def _tells_apart(title: str, sentence: str) -> bool:
+    """Whether a sentence has a word of the bracket of a title, numbers apart."""
+    bracket = title.removeprefix(untagged(title))
+    return any(term in analyse(sentence) for term in analyse(bracket) if not term.isdigit())
 
 
 def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, runs: set[tuple[int, int]], *, linked: bool) -> bool:

@@ -10,7 +10,7 @@ Such a wording is drawn again, and given up after a few times. Not judged: wheth
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from spadework.synthesis.phrases import AS_OBJECT, AS_SUBJECT, NOUNS, NUMBERS, S
 from spadework.synthesis.query import Between, Initial, OneOf, Term, Triple, Variable
 from spadework.synthesis.statements import Graph, is_literal
 
-__all__ = ["LIST_INSTRUCTION", "word"]
+__all__ = ["LIST_INSTRUCTION", "tells", "word"]
 
 T = TypeVar("T")
 LIST_INSTRUCTION = "Separate the answers with semicolons."
@@ -177,11 +177,13 @@ class _Letters:
         """Sentences of pages. What is compared, counted or listed is drawn on worlds only."""
         if self.query.operation != "find":
             return None
-        told = []
-        for number, triple in enumerate(self.query.triples, start=1):
+        clues: dict[str, None] = {}
+        for triple in self.query.triples:
             ends = (self._letter_or_name(triple.subject), self._letter_or_name(triple.object))
             about = "" if "{s}" in triple.relation else f"About {ends[0]}: "
-            told.append(f"({number}) {about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}")
+            # Two triples may come from one sentence, which then may read the same for both.
+            clues[f"{about}{triple.relation.replace('{s}', ends[0]).replace('{o}', ends[1])}"] = None
+        told = [f"({number}) {clue}" for number, clue in enumerate(clues, start=1)] if len(clues) > 1 else list(clues)
         return self._ask("thing or person", "", " ".join([*told, *self._initials()]))
 
     def _ask(self, kind: str, kinds: str, told: str) -> str:
@@ -264,16 +266,28 @@ def _name(term: str | OneOf, graph: Graph) -> str:
     return graph.name(term) if isinstance(term, str) else " or ".join(map(graph.name, term.constants))
 
 
+def tells(question: str, names: Iterable[str], *, exact: bool) -> str:
+    """The first of some names that a question has, or has a telling word of; empty if it has none.
+
+    Args:
+        question: in any wording.
+        names: of what it means without naming it.
+        exact: whether names are those of a world, which count as wholes. Words of real names tell more: one is enough.
+    """
+    if exact:
+        return next((name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE)), "")
+    terms = set(analyse(question))
+    return next((name for name in names if not terms.isdisjoint(analyse(name))), "")
+
+
 def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     """Whether a question names what it means without naming it."""
     meant = {value for one in draft.parts or (draft,) for witness in one.witnesses for value in witness.values() if not is_literal(value)}
     # What is counted or listed may hang on a thing that the question names elsewhere.
     meant -= constants(draft.query)
     names = {name for value in meant for name in graph.names(value)}
-    if graph.exact:
-        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE) for name in names if name in question)
-    terms = set(analyse(question))
-    return any(not terms.isdisjoint(analyse(name)) for name in names)
+    # A world's names are many and its questions are made fast: what is not there in its own case is not there.
+    return bool(tells(question, (name for name in names if not graph.exact or name in question), exact=graph.exact))
 
 
 def _capital(text: str) -> str:

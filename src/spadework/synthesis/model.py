@@ -1,0 +1,210 @@
+"""What a language model adds to the makers: natural wording, and a judgement. It never decides an answer.
+
+A maker draws a task and words it by a template; `reworded` has a model say the same in natural English. The model sees the template's
+question, which names neither the answer nor anything else that is meant without its name, and its wording is checked for the same: what is
+not named stays so, what is named and every number is still there. A wording that fails is asked for again with the reason. If it keeps
+failing, the template's question stays. `judged` asks whether a question is sound. Both write what they saw into the ledger as a verdict.
+
+The endpoint is asked in batches (`rewards/endpoint.py`: retries, deadline, cache on disk). Tasks are handed on as they come, so that an
+endpoint that dies costs nothing that was made before, and with a cache nothing is asked twice when the run goes on. Not done: sampling
+several wordings of a question, streaming.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from pydantic import Field, PrivateAttr
+
+from spadework.core.config import Config
+from spadework.core.errors import BrokenError, InputError
+from spadework.rewards.endpoint import Endpoint
+from spadework.rewards.prompt import load_prompt, read_verdict
+from spadework.synthesis.draft import constants
+from spadework.synthesis.ledger import Ledger, Verdict, ledger_of, with_verdicts
+from spadework.synthesis.statements import Statement, is_literal
+from spadework.synthesis.wording import LIST_INSTRUCTION, tells
+from spadework.tasks.task import Task
+
+__all__ = ["Model", "NoReply", "faults", "judged", "reworded"]
+
+T = TypeVar("T")
+_LONGEST = 1_500
+"""Characters of a question."""
+_ENUMERATION = re.compile(r"\(\d+\) ")
+
+
+class NoReply(NamedTuple):
+    """In place of a reply that could not be used."""
+
+    reason: str
+
+
+class Model(Config):
+    """A model that words and judges."""
+
+    endpoint: Endpoint
+    budget: int | None = Field(default=None, ge=1)
+    """Most questions to the endpoint, replies of the cache apart. None: no limit."""
+    tries: int = Field(default=3, ge=1)
+    """Wordings of a question before its template stays."""
+    patience: int = Field(default=8, ge=1)
+    """Questions in a row without a usable reply after which the endpoint counts as dead."""
+
+    _asked: int = PrivateAttr(default=0)
+    _in_vain: int = PrivateAttr(default=0)
+
+    @property
+    def asked(self) -> int:
+        """Questions that went to the endpoint so far."""
+        return self._asked
+
+    def ask(self, prompts: Sequence[str], read: Callable[[str], T]) -> list[T | NoReply]:
+        """Ask many questions at once.
+
+        Returns:
+            For every prompt what `read` made of its reply, or why there is none.
+
+        Raises:
+            InputError: the budget is spent, or the server refused the key, the model or the address.
+            BrokenError: `patience` questions in a row had no usable reply.
+        """
+        new = sum(not self.endpoint.knows(prompt) for prompt in dict.fromkeys(prompts))
+        if self.budget is not None and self._asked + new > self.budget:
+            raise InputError(
+                f"the budget of {self.budget} questions to {self.endpoint.model} is spent; raise `budget`, or keep what there is"
+            )
+        self._asked += new
+        self.endpoint.prefetch(prompts, read)
+        found: list[T | NoReply] = []
+        for prompt in prompts:
+            try:
+                found.append(self.endpoint.ask(prompt, read))
+                self._in_vain = 0
+            except BrokenError as error:
+                self._in_vain += 1
+                if self._in_vain >= self.patience:
+                    raise BrokenError(f"{self._in_vain} questions in a row without a usable reply; the last: {error}") from None
+                found.append(NoReply(str(error)))
+        return found
+
+
+def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
+    """Tasks with questions in a model's words, in their order; their ids and all else stay.
+
+    Args:
+        tasks: with ledgers.
+        model: words them.
+
+    Raises:
+        InputError, BrokenError: see `Model.ask`; what came before is good.
+    """
+    for batch in _batches(tasks, model.endpoint.concurrency):
+        wordings: dict[int, str] = {}
+        wrong: dict[int, str] = {}
+        rest = list(range(len(batch)))
+        for _ in range(model.tries):
+            replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], _question)
+            again = []
+            for place, reply in zip(rest, replies, strict=True):
+                wrong[place] = reply.reason if isinstance(reply, NoReply) else faults(reply, batch[place])
+                if isinstance(reply, NoReply):
+                    continue
+                if wrong[place]:
+                    again.append(place)
+                else:
+                    wordings[place] = reply
+            rest = again
+        for place, task in enumerate(batch):
+            if place in wordings:
+                verdict = Verdict("wording", True, f"worded by {model.endpoint.model}", [task.question])
+                yield with_verdicts(task.model_copy(update={"question": wordings[place]}), [verdict])
+            else:
+                yield with_verdicts(task, [Verdict("wording", False, f"the template's wording stays: {wrong[place]}")])
+
+
+def judged(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
+    """Tasks with a verdict `soundness` in the ledger, in their order. A task without a usable reply gets none.
+
+    Args, Raises: see `reworded`.
+    """
+    for batch in _batches(tasks, model.endpoint.concurrency):
+        for task, reply in zip(batch, model.ask([_soundness_prompt(task) for task in batch], _verdict), strict=True):
+            yield task if isinstance(reply, NoReply) else with_verdicts(task, [reply._replace(evidence=[model.endpoint.model])])
+
+
+def faults(question: str, task: Task) -> str:
+    """What is wrong with another wording of a task's question; empty if nothing is.
+
+    Args:
+        question: the wording.
+        task: has the template's question and the ledger.
+    """
+    ledger = ledger_of(task)
+    named = constants(ledger.query)
+    meant = [name for key, names in ledger.names.items() if key not in named for name in names]
+    if told := tells(question, meant, exact=task.source.startswith("world:")):
+        return f"it tells '{told}', which the question does not name"
+    for names in _kept_names(ledger):
+        if not any(_says(question, name) for name in names):
+            return f"the name '{names[0]}' is missing"
+    for digits in re.findall(r"\d+", _ENUMERATION.sub("", task.question)):
+        if not re.search(rf"(?<!\d){digits}(?!\d)", question) and not any(digits in name for name in meant):
+            return f"the number {digits} is missing"
+    if len(question) > _LONGEST:
+        return f"it has more than {_LONGEST} characters"
+    several = LIST_INSTRUCTION in task.question
+    return "it does not say that answers are separated by semicolons" if several and "semicolon" not in question.casefold() else ""
+
+
+def _kept_names(ledger: Ledger) -> list[tuple[str, ...]]:
+    """The names of what the query names, the one to use first."""
+    return [ledger.names[key] for key in sorted(constants(ledger.query)) if not is_literal(key)]
+
+
+def _says(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _wording_prompt(task: Task, fault: str) -> str:
+    names = [names[0] for names in _kept_names(ledger_of(task))]
+    return load_prompt("wording").fill(question=task.question, names=names, fault=fault or "nothing yet")
+
+
+def _soundness_prompt(task: Task) -> str:
+    ledger = ledger_of(task)
+    evidence = [_sentence(statement, ledger) for statement in ledger.statements]
+    return load_prompt("soundness").fill(question=task.question, answer=task.answers[0], evidence=evidence)
+
+
+def _sentence(statement: Statement, ledger: Ledger) -> str:
+    """A statement in words."""
+    subject, object = (key[1:] if is_literal(key) else ledger.names[key][0] for key in (statement.subject, statement.object))
+    if "{o}" not in statement.relation:
+        return f"{subject} {statement.relation} {object}"
+    about = "" if "{s}" in statement.relation else f"About {subject}: "
+    return f"{about}{statement.relation.replace('{s}', subject).replace('{o}', object)}"
+
+
+def _question(reply: str) -> str:
+    """The last `Question: ...` line of a reply.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found: list[str] = re.findall(r"^\W*question\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
+    if not found:
+        raise ValueError(f"no question in the reply '{' '.join(reply.split())[-80:]}'")
+    return found[-1].strip().strip("*")
+
+
+def _verdict(reply: str) -> Verdict:
+    reason = " ".join(reply.split())[:300]
+    return Verdict("soundness", read_verdict(reply, "yes", "no") == "yes", reason)
+
+
+def _batches(tasks: Iterable[Task], size: int) -> Iterator[list[Task]]:
+    rest = iter(tasks)
+    while batch := list(islice(rest, size)):
+        yield batch
