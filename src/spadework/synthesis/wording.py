@@ -268,7 +268,8 @@ def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     meant = {value for one in draft.parts or (draft,) for witness in one.witnesses for value in witness.values() if not is_literal(value)}
     # What is counted or listed may hang on a thing that the question names elsewhere.
     meant -= constants(draft.query)
-    names = {name for value in meant for name in graph.names(value)}
+    asked = {witness[one.target] for one in draft.parts or (draft,) for witness in one.witnesses if one.query.operation == "find"}
+    names = {name for value in meant | asked for name in graph.names(value)}
     if graph.exact:
         return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE) for name in names if name in question)
     terms = set(analyse(question))
