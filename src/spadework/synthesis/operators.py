@@ -87,7 +87,7 @@ def walk(
     return _accept(graph, Draft(Query(query.target), ()), "walk", did, query, {Variable(f"v{i}"): node for i, node in enumerate(variables)})
 
 
-def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", taken: frozenset[str] = frozenset()) -> Draft | None:
+def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", together: bool = False) -> Draft | None:
     """An entity, and facts about it that tell it from all others, none of which is needless (InfoSeek's breadth, arXiv 2509.00375).
 
     Args:
@@ -95,7 +95,7 @@ def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", taken:
         random: decides everything.
         most: facts.
         start: the entity; empty: any.
-        taken: entities that the facts may not name.
+        together: leave out facts that determine the entity alone.
 
     Returns:
         A find for the entity; None if so many facts do not determine it.
@@ -103,11 +103,13 @@ def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", taken:
     node = start or pick(graph.entities, random)
     target = Variable("v0")
     facts: list[Triple] = []
-    for edge in shuffled(_edges(graph, node, {node, *taken}), random):
+    for edge in shuffled(_edges(graph, node, {node}), random):
         if len(facts) == most:
             return None
         fact = Triple(target, edge.relation, edge.object) if edge.subject == node else Triple(edge.subject, edge.relation, target)
         if fact in facts or constants(Query(target, (fact,))) & constants(Query(target, tuple(facts))):
+            continue
+        if together and unique(Query(target, (fact,)), graph):
             continue
         facts.append(fact)
         did = f"{len(facts)} facts about {graph.name(node)}"

@@ -36,7 +36,7 @@ def test_the_reward_pays_for_abstaining_from_a_twin() -> None:
     (task,) = draw("unanswerable", world(), 1, answerable=0)
 
     def pays(answer: str) -> float:
-        return Abstention()(task, Trajectory(id="x", task=task.id, answer=answer))
+        return Abstention()(task, Trajectory(task.id, answer=answer))
 
     assert [pays(task.answers[0]), pays(task.meta["twin"]["answers"][0])] == [1.0, -1.0]
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from spadework.synthesis.chance import pick, within
-from spadework.synthesis.draft import Draft, statements
+from spadework.synthesis.draft import Draft
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import count, star, walk
 from spadework.synthesis.statements import Graph
@@ -40,7 +40,5 @@ class CrawlQa(Maker):
             return None
         if kind == "multi-hop":
             return crawl
-        found = star(graph, random, start=crawl.answer)
-        if found is None or len(statements(found, graph)) < 2:
-            return None
-        return found if kind == "intersection" else count(graph, found, random)
+        found = star(graph, random, start=crawl.answer, together=True)
+        return count(graph, found, random) if found and kind == "count" else found
