@@ -39,21 +39,15 @@ class Asearcher(Maker):
         if draft is None:
             return None
         fewest, most = self.hops
-        ready: Draft | None = None
         for _ in range(self.turns):
             action = pick(_ACTIONS, random)
-            if action == "exit":
-                if ready is not None:
-                    return ready
-                continue
-            edited = _edited(graph, draft, random, action)
-            if edited is None or _pages(edited, graph) > most:
-                continue
-            draft = edited
-            shorter = prune(graph, draft, random)
-            if _pages(shorter, graph) >= fewest:
-                ready = shorter
-        return ready
+            if action == "exit" and _pages(draft, graph) >= fewest:
+                break
+            edited = _edited(graph, draft, random, action) if action != "exit" else None
+            if edited is not None and _pages(edited, graph) <= most:
+                draft = edited
+        draft = prune(graph, draft, random)
+        return draft if _pages(draft, graph) >= fewest else None
 
 
 def _edited(graph: Graph, draft: Draft, random: Random, action: str) -> Draft | None:

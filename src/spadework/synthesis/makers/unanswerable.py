@@ -58,7 +58,7 @@ class Unanswerable(Maker):
         draft = walk(graph, random, edges=within(self.edges, random), jump=0.5)
         draft = draft and prune(graph, draft, random)
         changed = draft and _changed(graph, draft, random)
-        original = changed and draft and finish(draft, graph, random, self.registered_as)
+        original = finish(draft, graph, random, self.registered_as) if draft and changed else None
         if draft is None or changed is None or original is None or random.random() < self.answerable:
             return original
         twin = finish(changed, graph, random, self.registered_as)
