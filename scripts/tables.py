@@ -13,17 +13,20 @@ from spadework.algorithms.credit.credit import credit_rules
 from spadework.algorithms.losses.loss import Correction, Surrogate, Term, losses
 from spadework.algorithms.selection.selection import selection_rules
 from spadework.core.registry import Part, Registry
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.world import WorldConfig
 from spadework.pipeline.recipe import load_recipe
 from spadework.pipeline.scales import find_recipes
 from spadework.rewards.reward import GroupReward, SpanReward, TurnReward, rewards
 from spadework.rollout.strategy import strategies
 from spadework.synthesis.gates.gate import gates
-from spadework.synthesis.makers.maker import makers
+from spadework.synthesis.makers.maker import makers, tasks
+from spadework.synthesis.statements import WorldGraph
 
 __all__ = ["PAGES", "tables", "with_tables"]
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / f"{page}.md" for page in ("rewards", "algorithms", "rollout", "synthesis", "curation", "recipes")]
+PAGES = [ROOT / "docs" / f"{page}.md" for page in ("rewards", "algorithms", "rollout", "synthesis", "makers", "curation", "recipes")]
 _SCOPES = {"turn": TurnReward, "span": SpanReward, "group": GroupReward}
 
 
@@ -42,6 +45,7 @@ def tables() -> dict[str, str]:
         found[name] = _table(head, (_row(rule, part) for rule, part in _built_in(shelf)))
     for name, kind in (("surrogates", Surrogate), ("corrections", Correction), ("terms", Term)):
         found[name] = _table(head, (_row(rule, part) for rule, part in _built_in(losses) if issubclass(part, kind)))
+    found["examples"] = _table(("maker", "question", "answer", "pages"), _examples())
     found["recipes"] = _table(("recipe", "source", "rewards", "selection", "credit", "loss", "scales"), _recipes())
     return found
 
@@ -61,6 +65,14 @@ def _scope(part: type[Part]) -> str:
 
 def _row(name: str, part: type[Part], suffix: str = "") -> Sequence[str]:
     return f"`{name}`{suffix}", part.published(), part.source, f"`{part.__module__.rpartition('.')[2]}`"
+
+
+def _examples() -> Iterable[Sequence[str]]:
+    """The first task of every maker on a small world."""
+    graph = WorldGraph(build_world(WorldConfig(seed=1, pages=1_000)))
+    for name, _ in _built_in(makers):
+        (task,) = tasks(makers.build(name), graph, seed=0, n=1)
+        yield f"`{name}`", task.question, task.answers[0], str(len(task.evidence))
 
 
 def _recipes() -> Iterable[Sequence[str]]:

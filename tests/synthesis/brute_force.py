@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from copy import copy
 
 from spadework.corpus.worlds.world import World
 from spadework.synthesis.query import Between, Initial, OfType, OneOf, Query, Term, Triple, Variable
@@ -21,6 +22,16 @@ class Facts:
         for page in pages:
             for relation, value in re.findall(rf"^{page.title} ([a-z]+) ([A-Z][a-z]+ [A-Z][a-z]+|\d+)$", page.text, re.MULTILINE):
                 self.facts.append((page.id, relation, ids.get(value, f"={value}")))
+        self._index()
+
+    def without(self, page: str) -> "Facts":
+        """The same without what a page says."""
+        rest = copy(self)
+        rest.facts = [fact for fact in self.facts if fact[0] != page]
+        rest._index()
+        return rest
+
+    def _index(self) -> None:
         self.by_subject: dict[tuple[str, str], list[str]] = {}
         self.by_object: dict[tuple[str, str], list[str]] = {}
         for subject, relation, object in self.facts:
@@ -32,6 +43,13 @@ class Facts:
         assert isinstance(query.target, Variable)
         things = {*self.titles, *(value for _, _, value in self.facts)}
         return {thing for thing in things if self.fits(query, query.target, thing, ())}
+
+    def answers(self, query: Query) -> list[set[str]]:
+        """All answers: of a find or list the values, of a count their number, of a composition those of each part."""
+        if query.operation == "compose":
+            return [found for part in query.parts for found in self.answers(part)]
+        found = self.targets(query)
+        return [{str(len(found))} if query.operation == "count" else found]
 
     def fits(self, query: Query, variable: Variable, value: str, seen: tuple[Triple, ...]) -> bool:
         for condition in query.conditions:

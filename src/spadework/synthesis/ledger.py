@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from spadework.core.errors import InputError
-from spadework.synthesis.query import Query, answer, dump_query, load_query
+from spadework.synthesis.query import Query, answer, dump_query, load_query, solve
 from spadework.synthesis.statements import Graph, LedgerGraph, Statement
 from spadework.tasks.task import Task
 
@@ -119,8 +119,14 @@ def locate(task: Task, graph: Graph) -> Task:
 def rederive(task: Task) -> tuple[str, ...]:
     """The answers of a task from its ledger alone; what `task.answers` should be.
 
+    Of a task that is not answerable (`meta["answerable"]` is false) the statements must give none; then the gold answers are to abstain.
+
     Raises:
-        InputError: the ledger is missing or damaged, or its statements give no single answer.
+        InputError: the ledger is missing or damaged, or its statements give no single answer, or one where there should be none.
     """
     ledger = ledger_of(task)
+    if task.meta.get("answerable") is False:
+        if found := solve(ledger.query, ledger.graph, 1):
+            raise InputError(f"task '{task.id}' is said to have no answer, and its ledger gives {found[0]}")
+        return task.answers
     return answer(ledger.query, ledger.graph)

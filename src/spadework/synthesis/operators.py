@@ -1,4 +1,4 @@
-"""The algebra that all makers share: walk, link, intersect, union, count, compare, obfuscate, inject, evolve, compose.
+"""The algebra that all makers share: walk, star, link, intersect, union, count, compare, obfuscate, inject, evolve, compose.
 
 Each is a short function on (graph, draft, random) that returns another draft, or None where it can not be applied. What holds afterwards:
 the target of a find is what it was; the answer is the only one that the graph gives (`query.unique`); no triple has two constants
@@ -11,16 +11,30 @@ Nothing here needs a model or renders a page. Choices are made with `random.rand
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Literal, TypeVar
+from typing import Literal
 
 from spadework.corpus.worlds.schema import ATTRIBUTES
+from spadework.synthesis.chance import pick, shuffled
 from spadework.synthesis.draft import Draft, branches, constants, fresh, guarded, places, without
 from spadework.synthesis.query import Between, Condition, Initial, OfType, OneOf, Query, Term, Triple, Variable, unique, witnesses
 from spadework.synthesis.statements import Graph, Statement, is_literal, number
 
-__all__ = ["compare", "compose", "count", "evolve", "inject", "intersect", "link", "list_all", "obfuscate", "prune", "union", "walk"]
+__all__ = [
+    "compare",
+    "compose",
+    "count",
+    "evolve",
+    "inject",
+    "intersect",
+    "link",
+    "list_all",
+    "obfuscate",
+    "prune",
+    "star",
+    "union",
+    "walk",
+]
 
-T = TypeVar("T")
 _WALK_TRIES = 8
 """Nodes that are tried for an edge that leads somewhere new."""
 _UNION_TRIES = 8
@@ -45,16 +59,16 @@ def walk(
     Returns:
         A find for a random node; the other leaves are constants. None if the walk got stuck or the question has other answers too.
     """
-    nodes = [start or _pick(graph.entities, random)]
+    nodes = [start or pick(graph.entities, random)]
     tree: list[Statement] = []
     newest = nodes[0]
     for _ in range(edges):
         for _ in range(_WALK_TRIES):
-            node = _pick(nodes, random) if random.random() < jump else newest
+            node = pick(nodes, random) if random.random() < jump else newest
             edge = _edge(graph, node, random, set(nodes), numbers, forward)
             if edge is not None:
                 break
-            newest = _pick(nodes, random)
+            newest = pick(nodes, random)
         else:
             return None
         tree.append(edge)
@@ -63,7 +77,7 @@ def walk(
             newest = node
         else:
             nodes.append(newest)
-    target = nodes[-1] if forward else _pick(nodes, random)
+    target = nodes[-1] if forward else pick(nodes, random)
     degree = {node: sum(node in (edge.subject, edge.object) for edge in tree) for node in nodes}
     variables = [target, *(node for node in nodes if degree[node] > 1 and node != target)]
     terms: dict[str, Term] = {node: Variable(f"v{index}") for index, node in enumerate(variables)}
@@ -71,6 +85,37 @@ def walk(
     query = Query(Variable("v0"), triples)
     did = f"{edges} edges from {graph.name(nodes[0])}; asks for {graph.name(target)}"
     return _accept(graph, Draft(Query(query.target), ()), "walk", did, query, {Variable(f"v{i}"): node for i, node in enumerate(variables)})
+
+
+def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", together: bool = False) -> Draft | None:
+    """An entity, and facts about it that tell it from all others, none of which is needless (InfoSeek's breadth, arXiv 2509.00375).
+
+    Args:
+        graph: where the facts are.
+        random: decides everything.
+        most: facts.
+        start: the entity; empty: any.
+        together: leave out facts that determine the entity alone.
+
+    Returns:
+        A find for the entity; None if so many facts do not determine it.
+    """
+    node = start or pick(graph.entities, random)
+    target = Variable("v0")
+    facts: list[Triple] = []
+    for edge in shuffled(_edges(graph, node, {node}), random):
+        if len(facts) == most:
+            return None
+        fact = Triple(target, edge.relation, edge.object) if edge.subject == node else Triple(edge.subject, edge.relation, target)
+        if fact in facts or constants(Query(target, (fact,))) & constants(Query(target, tuple(facts))):
+            continue
+        if together and unique(Query(target, (fact,)), graph):
+            continue
+        facts.append(fact)
+        did = f"{len(facts)} facts about {graph.name(node)}"
+        if made := _accept(graph, Draft(Query(target), ()), "star", did, Query(target, tuple(facts)), {target: node}):
+            return prune(graph, made, random)
+    return None
 
 
 def link(graph: Graph, draft: Draft, random: Random, place: int | None = None) -> Draft | None:
@@ -85,9 +130,9 @@ def link(graph: Graph, draft: Draft, random: Random, place: int | None = None) -
         random: decides.
         place: number of the triple with the constant (`draft.places`); None: any.
     """
-    for index in [place] if place is not None else _shuffled(places(draft.query), random):
+    for index in [place] if place is not None else shuffled(places(draft.query), random):
         old = _constant(draft.query.triples[index])
-        for edge in _shuffled(_edges(graph, old, _used(draft)), random):
+        for edge in shuffled(_edges(graph, old, _used(draft)), random):
             if edge.subject == old and len(graph.subjects(edge.relation, edge.object)) == 1:
                 return _replaced(graph, draft, index, edge, "link")
             if edge.object == old and len(graph.objects(edge.subject, edge.relation)) == 1:
@@ -121,15 +166,15 @@ def union(graph: Graph, draft: Draft, random: Random) -> Draft | None:
 
     The answer stays the only one. The other constant has the relation too, so that it has to be looked at. None where types are not known.
     """
-    for index in _shuffled(places(draft.query), random):
+    for index in shuffled(places(draft.query), random):
         triple = draft.query.triples[index]
         old = _constant(triple)
         for _ in range(_UNION_TRIES if (options := graph.of_type(graph.type(old))) else 0):
-            other = _pick(options, random)
+            other = pick(options, random)
             related = graph.subjects(triple.relation, other) if triple.object == old else graph.objects(other, triple.relation)
             if other in _used(draft) or not related:
                 continue
-            merged = _with_constant(draft.query, index, OneOf(tuple(_shuffled([old, other], random))))
+            merged = _with_constant(draft.query, index, OneOf(tuple(shuffled([old, other], random))))
             if made := _accept(graph, draft, "union", f"{graph.name(old)} or {graph.name(other)}", merged, draft.bound):
                 return made
     return None
@@ -169,7 +214,7 @@ def compare(graph: Graph, draft: Draft, random: Random, other: Draft | None = No
             return None
         base = Draft(Query(draft.target, parts=(draft.query, other.query)), (), (), (draft, other))
     shared = [edge.relation for edge in graph.outgoing(candidates[0]) if is_literal(edge.object)]
-    for attribute in _shuffled(shared, random):
+    for attribute in shuffled(shared, random):
         values = [number(value) for one in candidates for value in graph.objects(one, attribute)]
         known = [kind.smaller for kind in ATTRIBUTES.get(graph.type(candidates[0]), ()) if kind.name == attribute]
         smaller = known[0] if known else random.random() < 0.5
@@ -192,7 +237,7 @@ def obfuscate(graph: Graph, draft: Draft, random: Random, level: Literal[1, 2, 3
         level: 1, 2 or 3.
         place: number of the triple with the constant; None: any.
     """
-    for index in [place] if place is not None else _shuffled(places(draft.query, numbers=level == 1), random):
+    for index in [place] if place is not None else shuffled(places(draft.query, numbers=level == 1), random):
         old = _constant(draft.query.triples[index])
         variable = fresh(draft.query)
         options: list[tuple[Condition, ...]]
@@ -219,11 +264,11 @@ def inject(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     Unlike `link`, the fact need not determine the entity by itself; together with the rest of the question it has to.
     """
     if random.random() < 0.5:
-        variable = _pick(list(draft.bound), random)
+        variable = pick(list(draft.bound), random)
         if not is_literal(draft.bound[variable]) and (made := intersect(graph, draft, random, variable)):
             return _renamed(made, "inject")
-    for index in _shuffled(places(draft.query), random):
-        for edge in _shuffled(_edges(graph, _constant(draft.query.triples[index]), _used(draft)), random)[:4]:
+    for index in shuffled(places(draft.query), random):
+        for edge in shuffled(_edges(graph, _constant(draft.query.triples[index]), _used(draft)), random)[:4]:
             if made := _replaced(graph, draft, index, edge, "inject"):
                 return made
     return None
@@ -234,7 +279,7 @@ def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
 
     A clue tells the more, the fewer entities it fits.
     """
-    order = _shuffled(places(draft.query), random)
+    order = shuffled(places(draft.query), random)
     order.sort(key=lambda index: _fitting(graph, draft.query.triples[index]))
     for index in order:
         shorter = without(draft.query, index)
@@ -243,7 +288,7 @@ def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
             if made := _accept(graph, draft, "evolve", did, shorter, draft.bound):
                 return made
         levels: list[Literal[1, 2, 3]] = [2, 3]
-        for level in _shuffled(levels, random):
+        for level in shuffled(levels, random):
             if made := obfuscate(graph, draft, random, level, index):
                 return _renamed(made, "evolve")
     return None
@@ -258,7 +303,7 @@ def prune(graph: Graph, draft: Draft, random: Random) -> Draft:
     if not graph.exact:
         return draft
     made = draft
-    order = _shuffled(draft.query.triples, random)
+    order = shuffled(draft.query.triples, random)
     order.sort(key=lambda triple: not (draft.target in (triple.subject, triple.object) and _named(triple)))
     for triple in order:
         if triple in made.query.triples:
@@ -302,7 +347,7 @@ def _replaced(graph: Graph, draft: Draft, index: int, edge: Statement, operator:
 
 def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["count", "list"], most: int) -> Draft | None:
     target = draft.target
-    for index in [-1, *_shuffled([index for index, _, _ in branches(draft.query)], random)]:
+    for index in [-1, *shuffled([index for index, _, _ in branches(draft.query)], random)]:
         query = replace(draft.query if index < 0 else without(draft.query, index), operation=operation)
         if not query.triples:
             continue
@@ -319,7 +364,7 @@ def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["co
 def _edge(graph: Graph, node: str, random: Random, taken: set[str], numbers: bool, forward: bool = False) -> Statement | None:
     """An edge of a node to what is not taken."""
     edges = _edges(graph, node, taken, numbers, forward)
-    return _pick(edges, random) if edges else None
+    return pick(edges, random) if edges else None
 
 
 def _edges(graph: Graph, node: str, taken: set[str], numbers: bool = False, forward: bool = False) -> list[Statement]:
@@ -376,7 +421,7 @@ def _numbered(
             ),
             {**bound, value: edge.object},
         )
-        for edge in _shuffled(numbers, random)
+        for edge in shuffled(numbers, random)
         for span in _ranges(edge.object, edge.relation, graph, random)
     ]
 
@@ -401,13 +446,3 @@ def _ranges(value: str, relation: str, graph: Graph, random: Random) -> list[tup
 def _beginning(name: str, kind: str, graph: Graph) -> str:
     """The first letter of a name, or the first two or three where too many of its type share them."""
     return next((name[:size] for size in (1, 2) if kind and len(graph.of_type(kind, name[:size])) <= _FEW), name[:3] if kind else name[:1])
-
-
-def _pick(options: Sequence[T], random: Random) -> T:
-    return options[int(random.random() * len(options))]
-
-
-def _shuffled(options: Sequence[T], random: Random) -> list[T]:
-    mixed = list(options)
-    random.shuffle(mixed)
-    return mixed

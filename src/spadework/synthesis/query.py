@@ -13,6 +13,7 @@ its witness. Its time is that of the neighbourhood of the constants; a query wit
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, get_args
 
 from spadework.core.errors import InputError
@@ -31,6 +32,7 @@ __all__ = [
     "Variable",
     "answer",
     "answer_items",
+    "derivations",
     "dump_query",
     "load_query",
     "solve",
@@ -151,6 +153,15 @@ def witnesses(query: Query, graph: Graph, limit: int | None = None, *, distinct:
         {variable: value[0] for variable, value in zip(join.variables, bound, strict=True) if value is not None}
         for bound in join.found.values()
     ]
+
+
+def derivations(query: Query, graph: Graph, limit: int) -> int:
+    """In how many ways the triples can be satisfied, up to a limit, by a reader who lets two descriptions mean one entity.
+
+    If an answer has only one, no page that it rests on can be left out.
+    """
+    join = _Join(query, graph, distinct=False)
+    return sum(1 for _ in islice(join.ways([None] * len(join.variables), join.triples), limit))
 
 
 def unique(query: Query, graph: Graph) -> bool:

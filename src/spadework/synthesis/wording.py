@@ -12,10 +12,10 @@ Such a wording is drawn again, and given up after a few times. Not judged: wheth
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
-from typing import TypeVar
 
 from spadework.corpus.index import analyse
 from spadework.corpus.worlds.schema import ATTRIBUTES, PLURALS
+from spadework.synthesis.chance import pick
 from spadework.synthesis.draft import Draft, branches, constants
 from spadework.synthesis.phrases import AS_OBJECT, AS_SUBJECT, NOUNS, NUMBERS, SENTENCES, SUPERLATIVES, YEARS, Clause, plural, value_range
 from spadework.synthesis.query import Between, Initial, OneOf, Term, Triple, Variable
@@ -23,7 +23,6 @@ from spadework.synthesis.statements import Graph, is_literal
 
 __all__ = ["LIST_INSTRUCTION", "tells", "word"]
 
-T = TypeVar("T")
 LIST_INSTRUCTION = "Separate the answers with semicolons."
 """Ends a question with several answers, which rewards split at semicolons (`rewards/sets.py`)."""
 _TRIES = 4
@@ -64,7 +63,7 @@ def _question(draft: Draft, graph: Graph, random: Random) -> str | None:
         if None in asked:
             return None
         numbered = " ".join(f"({index}) {text}" for index, text in enumerate(asked, start=1))
-        return f"{_pick(_COMPOSE, random).format(n=len(asked))} {LIST_INSTRUCTION} {numbered}"
+        return f"{pick(_COMPOSE, random).format(n=len(asked))} {LIST_INSTRUCTION} {numbered}"
     relations = {triple.relation for part in draft.parts or (draft,) for triple in part.query.triples}
     if not relations <= SENTENCES.keys() | _ATTRIBUTES:
         return _Letters(draft, graph, random).from_sentences()
@@ -96,7 +95,7 @@ class _Nested:
         many = operation != "find"
         clauses, direct = self.clauses(target, frozenset(), many)
         frames = {"find": _FIND, "count": _COUNT, "list": _LIST, "compare": _BEST}[operation]
-        frame = _pick(frames if direct else [frame for frame in frames if "{direct}" not in frame], self.random)
+        frame = pick(frames if direct else [frame for frame in frames if "{direct}" not in frame], self.random)
         asks = _superlative(kind, self.query.attribute) if operation == "compare" else ""
         text = frame.format(kind=kind, kinds=PLURALS[kind], clauses=clauses, direct=direct, asks=asks)
         return f"{text} {LIST_INSTRUCTION}" if operation == "list" else text
@@ -129,7 +128,7 @@ class _Nested:
                 told.append((False, clause._replace(rest=rest), value))
                 continue
             options = (AS_SUBJECT if is_subject else AS_OBJECT)[relation]
-            clause = _pick([clause for clause in options if clause.open] if isinstance(end, Variable) else options, self.random)
+            clause = pick([clause for clause in options if clause.open] if isinstance(end, Variable) else options, self.random)
             told.append((heavy, clause, self.noun(end, seen | {index})))
         self.random.shuffle(told)
         told.sort(key=lambda entry: entry[0])
@@ -190,7 +189,7 @@ class _Letters:
         letter, operation = self.letters[self.target], self.query.operation
         if operation == "find":
             frames = ("Which {kind} is {letter}? {told}", "{told} Which {kind} is {letter}?", "Find out which {kind} {letter} is: {told}")
-            return _pick(frames, self.random).format(kind=kind, letter=letter, told=told)
+            return pick(frames, self.random).format(kind=kind, letter=letter, told=told)
         given = f"Let {letter} be a {kind} for which all of this is true: {told}"
         if operation == "count":
             return f"{given} How many {kinds} can {letter} be?"
@@ -215,7 +214,7 @@ class _Letters:
             value = _value(triple, self.query.conditions, self.graph)
             rest = clause.rest.replace("in {}", "{}") if value.startswith("between") and triple.relation in YEARS else clause.rest
             return _capital(f"{self._mention(triple.subject)} {rest.format(value)}.")
-        text = _pick(SENTENCES[triple.relation], self.random)
+        text = pick(SENTENCES[triple.relation], self.random)
         # The end that stands first in the sentence is introduced first.
         ends = {"{s}": triple.subject, "{o}": triple.object}
         for mark in sorted(ends, key=text.index):
@@ -245,7 +244,7 @@ def _ask_pair(draft: Draft, graph: Graph, random: Random) -> str | None:
     first, second = (one.clauses(one.target, frozenset())[0] for one in nested)
     kind = graph.type(draft.parts[0].answer)
     asks = next(number.asks for number in ATTRIBUTES[kind] if number.name == draft.query.attribute)
-    return _pick(_PAIR, random).format(kind=kind, kinds=PLURALS[kind], asks=asks, first=first, second=second)
+    return pick(_PAIR, random).format(kind=kind, kinds=PLURALS[kind], asks=asks, first=first, second=second)
 
 
 def _superlative(kind: str, attribute: str) -> str:
@@ -285,14 +284,11 @@ def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     meant = {value for one in draft.parts or (draft,) for witness in one.witnesses for value in witness.values() if not is_literal(value)}
     # What is counted or listed may hang on a thing that the question names elsewhere.
     meant -= constants(draft.query)
-    names = {name for value in meant for name in graph.names(value)}
+    asked = {witness[one.target] for one in draft.parts or (draft,) for witness in one.witnesses if one.query.operation == "find"}
+    names = {name for value in meant | asked for name in graph.names(value)}
     # A world's names are many and its questions are made fast: what is not there in its own case is not there.
     return bool(tells(question, (name for name in names if not graph.exact or name in question), exact=graph.exact))
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _pick(options: Sequence[T], random: Random) -> T:
-    return options[int(random.random() * len(options))]

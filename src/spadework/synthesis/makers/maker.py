@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Literal
 from spadework.core.errors import InputError
 from spadework.core.registry import Part, Registry
 from spadework.core.seeds import rng
-from spadework.synthesis.draft import Draft, ledger
+from spadework.synthesis.draft import Draft, ledger, statements
 from spadework.synthesis.ledger import Ledger, dump_ledger
-from spadework.synthesis.query import answer_items
+from spadework.synthesis.query import answer_items, derivations
 from spadework.synthesis.statements import Graph
 from spadework.synthesis.wording import word
 from spadework.tasks.task import Task
@@ -103,11 +103,13 @@ def question_key(question: str) -> bytes:
 
 
 def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None:
-    """Word a draft and write its ledger; None if no wording keeps the answer to itself.
+    """Word a draft and write its ledger; None if no wording keeps the answer to itself, or if there is a way around one of its pages.
 
     `meta` has the ledger; `items` for answers with several parts; `level` of difficulty, where the maker has levels; and `steps`, which
     the scripted expert follows, if the question is a chain of look-ups on a world that starts at a name.
     """
+    if not all(_straight(part, graph) for part in draft.parts or (draft,)):
+        return None
     question = word(draft, graph, random)
     if question is None:
         return None
@@ -133,6 +135,13 @@ def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None
         source=graph.source,
         meta=meta,
     )
+
+
+def _straight(draft: Draft, graph: Graph) -> bool:
+    """Whether every answer can be found in one way only, so that it rests on all of its pages."""
+    ways = len(draft.witnesses)
+    one_each = draft.query.operation != "find" or len(statements(draft, graph)) <= len(draft.query.triples)
+    return one_each and derivations(draft.query, graph, ways + 1) <= ways
 
 
 def _steps(draft: Draft, kept: Ledger, graph: Graph) -> list[list[str]]:

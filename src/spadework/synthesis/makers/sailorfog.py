@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from spadework.synthesis.chance import pick, within
 from spadework.synthesis.draft import Draft, places, statements
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import obfuscate, prune, walk
@@ -41,9 +42,8 @@ class SailorFog(Maker):
 
     def draw(self, graph: Graph, random: Random) -> Draft | None:
         """See `Maker`."""
-        level = self.levels[int(random.random() * len(self.levels))]
-        low, high = self.edges
-        edges = low + int(random.random() * (high - low + 1))
+        level = pick(self.levels, random)
+        edges = within(self.edges, random)
         if level == 1:
             draft = walk(graph, random, edges=edges, jump=0, forward=True)
         else:

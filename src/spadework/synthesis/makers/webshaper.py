@@ -12,6 +12,7 @@ from random import Random
 
 from pydantic import Field
 
+from spadework.synthesis.chance import within
 from spadework.synthesis.draft import Draft, guarded, places, statements
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import link, prune, union, walk
@@ -37,8 +38,8 @@ class WebShaper(Maker):
 
     def draw(self, graph: Graph, random: Random) -> Draft | None:
         """See `Maker`."""
-        draft = walk(graph, random, edges=_between(self.seed_edges, random), jump=1)
-        for _ in range(_between(self.layers, random)):
+        draft = walk(graph, random, edges=within(self.seed_edges, random), jump=1)
+        for _ in range(within(self.layers, random)):
             draft = draft and _layer(graph, draft, random)
         if draft is None:
             return None
@@ -58,7 +59,3 @@ def _layer(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     for place in places(draft.query):
         made = made and link(graph, made, random, place)
     return made
-
-
-def _between(ends: tuple[int, int], random: Random) -> int:
-    return ends[0] + int(random.random() * (ends[1] - ends[0] + 1))

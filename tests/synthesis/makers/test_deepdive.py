@@ -1,0 +1,26 @@
+from tests.synthesis.makers.drawn import draw, pages, world
+
+from spadework.synthesis.draft import constants
+from spadework.synthesis.ledger import ledger_of, rederive
+
+
+def test_a_long_walk_that_names_nothing_and_asks_for_a_number() -> None:
+    made = draw("deepdive", world(), 100)
+    assert {task.hops for task in made} == {5, 6, 7, 8, 9}
+    for task in made:
+        kept = ledger_of(task)
+        assert task.answers[0].isdecimal() and constants(kept.query) == set()
+        assert not any(name in task.question for names in kept.names.values() for name in names)
+        assert len(kept.query.triples) <= 15
+
+
+def test_the_number_is_one_of_the_last_page() -> None:
+    for task in draw("deepdive", world(), 30, nodes=(5, 5)):
+        last = ledger_of(task).statements[-1]
+        assert last.document == task.evidence[-1] and last.object == f"={task.answers[0]}" and task.hops == 5
+
+
+def test_on_documents_it_asks_for_what_the_last_page_mentions() -> None:
+    for task in draw("deepdive", pages(), 30):
+        assert rederive(task) == task.answers and 5 <= task.hops <= 9 and not task.answers[0].isdecimal()
+        assert constants(ledger_of(task).query) == set()
