@@ -26,8 +26,11 @@ __all__ = [
     "DryRun",
     "NewFile",
     "NewFolder",
+    "OneCorpus",
+    "OneWorld",
     "OtherCorpus",
     "Overrides",
+    "Pages",
     "RerankModel",
     "Resume",
     "Root",
@@ -42,13 +45,17 @@ __all__ = [
     "print_result",
 ]
 
-_RESUMABLE = {"demo", "train", "sft", "compare"}
+_RESUMABLE = {"demo", "train", "sft", "compare", "synth"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A folder written by `spadework corpus build`.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
 NewFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")]
+OneCorpus = Annotated[
+    Path | None, typer.Option("--corpus", metavar="DIR", help="Take a corpus folder (`spadework corpus build`).", show_default=False)
+]
+OneWorld = Annotated[int | None, typer.Option("--world", metavar="SEED", help="Take the world of this seed.", show_default=False)]
 OtherCorpus = Annotated[
     Path | None,
     typer.Option("--corpus", metavar="DIR", help="Search in this corpus folder, not the run's held-out pages.", show_default=False),
@@ -56,7 +63,8 @@ OtherCorpus = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="A.B=C", help="Settings by dotted key, for example rl.steps=20.", show_default=False)
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder, if there is one.")]
+Pages = Annotated[int, typer.Option("--pages", metavar="N", help="Pages of the world.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is there, if something is.")]
 RerankModel = Annotated[
     str | None,
     typer.Option("--rerank", metavar="MODEL", help="Let this cross-encoder read the first 30 documents again.", show_default=False),

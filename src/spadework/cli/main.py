@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import ask, compare, corpus, curate, eval, mcp, recipes, search, tape, tasks, tools, train, view, world
+from spadework.cli import ask, compare, corpus, curate, eval, mcp, recipes, search, synth, tape, tasks, tools, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -20,6 +20,7 @@ app.command()(compare.compare)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(world.app, name="world")
 app.add_typer(search.app, name="search")
+app.command()(synth.synth)
 app.add_typer(tasks.app, name="tasks")
 app.command()(curate.curate)
 app.add_typer(tools.app, name="tools")

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import count, pairwise
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from spadework.core.errors import InputError
 from spadework.core.registry import Part, Registry
@@ -25,8 +25,9 @@ from spadework.synthesis.statements import Graph
 from spadework.synthesis.wording import word
 from spadework.tasks.task import Task
 
-__all__ = ["Maker", "finish", "makers", "question_key", "register", "task_at", "tasks"]
+__all__ = ["Maker", "finish", "makers", "new_ones", "question_key", "register", "task_at", "tasks"]
 
+T = TypeVar("T")
 _PATIENCE = 20_000
 """Draws in a row without a new task after which a graph counts as exhausted."""
 _SAMPLE = 1_000
@@ -51,6 +52,15 @@ class Maker(Part):
             A finished draft or, from makers that word their questions themselves, a task; None: nothing here.
         """
 
+    def check(self, graph: Graph) -> None:
+        """Refuse a graph that it can not work on.
+
+        Raises:
+            InputError: it needs a world.
+        """
+        if self.needs == "world" and not graph.exact:
+            raise InputError(f"maker '{self.registered_as}' needs the graph of a world and {graph.source} is not one; use --world")
+
 
 makers: Registry[Maker] = Registry("maker", "spadework.synthesis.makers")
 """All registered makers."""
@@ -71,22 +81,37 @@ def tasks(maker: Maker, graph: Graph, *, seed: int, n: int, start: int = 0, seen
     Raises:
         InputError: the maker can not work on this graph, or the graph has too few different tasks; says how many there were.
     """
-    if maker.needs == "world" and not graph.exact:
-        raise InputError(f"maker '{maker.registered_as}' needs the graph of a world and {graph.source} is not one; use --world")
-    keys = {question_key(question) for question in seen}
+    maker.check(graph)
+    drawn = (task_at(maker, graph, seed, index) for index in count(start))
+    keyed = ((question_key(task.question), task) if task else None for task in drawn)
+    return new_ones(keyed, {question_key(question) for question in seen}, n, maker, graph)
+
+
+def new_ones(drawn: Iterable[tuple[bytes, T] | None], keys: set[bytes], n: int, maker: Maker, graph: Graph) -> Iterator[T]:
+    """What was not asked before, in its order.
+
+    Args:
+        drawn: by draw, the key of the question and what to give back for it; None: the draw failed.
+        keys: those of questions that were asked before; grows.
+        n: how many.
+        maker: what draws, for the error.
+        graph: where from, for the error.
+
+    Raises:
+        InputError: too many draws in a row gave nothing new.
+    """
     made = in_vain = 0
-    for index in count(start):
-        if made == n:
-            return
-        task = task_at(maker, graph, seed, index)
-        if task is None or question_key(task.question) in keys:
+    stream = iter(drawn)
+    while made < n:
+        one = next(stream)
+        if one is None or one[0] in keys:
             in_vain += 1
             if in_vain == _PATIENCE:
-                raise InputError(_exhausted(maker, graph, made, n))
+                raise InputError(_exhausted(maker, graph, len(keys), len(keys) - made + n))
             continue
-        keys.add(question_key(task.question))
+        keys.add(one[0])
         made, in_vain = made + 1, 0
-        yield task
+        yield one[1]
 
 
 def task_at(maker: Maker, graph: Graph, seed: int, index: int) -> Task | None:

@@ -1,0 +1,56 @@
+"""Where tasks are drawn from, by name: a generated world or a corpus folder."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from spadework.core.config import Config
+from spadework.core.errors import InputError
+from spadework.corpus.store import StoredCorpus, open_corpus
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.world import World, WorldConfig
+from spadework.synthesis.corpus_graph import CorpusGraph
+from spadework.synthesis.statements import Graph, WorldGraph
+
+__all__ = ["Source"]
+
+
+class Source(Config):
+    """One of the two."""
+
+    world: WorldConfig | None = None
+    """Generated anew wherever it is needed."""
+    corpus: Path | None = None
+    """A folder written by `spadework corpus build`."""
+
+    @classmethod
+    def of(cls, corpus: Path | None, world: int | None, pages: int, settings: dict[str, Any] | None = None) -> Self:
+        """The source that the options of a command name.
+
+        Args:
+            corpus: a corpus folder.
+            world: seed of a world.
+            pages: of the world.
+            settings: further ones of the world.
+
+        Raises:
+            InputError: neither or both are named, or a setting of a world has none.
+        """
+        if (corpus is None) == (world is None):
+            raise InputError("name one source of tasks: --corpus DIR or --world SEED")
+        if corpus is not None:
+            if settings:
+                raise InputError(f"'world.{next(iter(settings))}' is a setting of a world, and a corpus is named; leave it out")
+            return cls(corpus=corpus)
+        return cls(world=WorldConfig.parse({"seed": world, "pages": pages, **(settings or {})}, source="world"))
+
+    def documents(self) -> World | StoredCorpus:
+        """Its pages, by id."""
+        if self.world is not None:
+            return build_world(self.world)
+        assert self.corpus is not None
+        return open_corpus(self.corpus)
+
+    def graph(self) -> Graph:
+        """Its graph."""
+        documents = self.documents()
+        return WorldGraph(documents) if isinstance(documents, World) else CorpusGraph(documents)
