@@ -89,9 +89,11 @@ def _clue(graph: Graph, draft: Draft, random: Random, variable: Variable) -> Dra
 
 def _start_hidden(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     """The start, which is the only name, made vague; None while there would be other answers."""
-    (place,) = places(draft.query)
+    named = places(draft.query)
+    if len(named) != 1:  # the pages of a corpus may state the same of the start twice, or lead back to it
+        return None
     levels: list[Literal[2, 3]] = [2, 3]
     for level in shuffled(levels, random):
-        if made := obfuscate(graph, draft, random, level, place):
+        if made := obfuscate(graph, draft, random, level, named[0]):
             return made
     return None
