@@ -10,6 +10,7 @@ from spadework.corpus.document import Document
 from spadework.models.renderers.tags import ERRORS, TagsRenderer
 from spadework.models.tokenizer import train_tokenizer
 from spadework.training.reading import ReadingPhase, make_reading_sample
+from spadework.training.stages import SFTStage
 
 SENTENCE = "the old bridge of Ondal Brin was built by Velor Tash in a very long winter."
 PAGES = [Document(id="a", title="Bridge", text=SENTENCE)]
@@ -82,3 +83,9 @@ def test_pages_without_anything_to_read_are_an_error(form: str, text: str, messa
     renderer = TagsRenderer(train_tokenizer([SENTENCE, *ERRORS.values()], vocab_size=500))
     with pytest.raises(InputError, match=message):
         make_reading_sample([Document(id="a", title="A", text=text)], renderer, ReadingPhase(form=form), Random(0))
+
+
+def test_replay_leaves_room_for_demonstrations() -> None:
+    assert SFTStage(replay=ReadingPhase(share=0.2)).replay is not None
+    with pytest.raises(ValueError, match="a share of 1 leaves no demonstrations; give less than 1"):
+        SFTStage(replay=ReadingPhase())

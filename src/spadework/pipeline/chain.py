@@ -178,7 +178,14 @@ class _Pipeline:
         config = self.recipe.sft
         assert config is not None
         samples = await self._demonstrations(config)
-        self._supervised("sft", config, lambda stream, _: samples[stream.randrange(len(samples))])
+        replay = config.replay
+
+        def draw(stream: random.Random, _: int) -> Sample:
+            if replay is not None and stream.random() < replay.share:
+                return make_reading_sample(self.data.pages, self.renderer, replay, stream)
+            return samples[stream.randrange(len(samples))]
+
+        self._supervised("sft", config, draw)
 
     def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random, int], Sample]) -> None:
         learner = self._learner(stage, config.learner, config.steps)

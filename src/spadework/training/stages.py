@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spadework.agents.expert import ExpertConfig
 from spadework.core.config import Config
@@ -61,6 +61,15 @@ class SFTStage(SupervisedStage):
     hops: Mix | None = Field(default={1: 0.4, 2: 0.4, 3: 0.2})
     """null: all tasks of a data set alike."""
     expert: ExpertConfig = ExpertConfig()
+    replay: ReadingPhase | None = None
+    """Sequences of reading among the demonstrations, so that what it has taught is not unlearned; `share` is theirs of all sequences."""
+
+    @field_validator("replay")
+    @classmethod
+    def _some_demonstrations(cls, replay: ReadingPhase | None) -> ReadingPhase | None:
+        if replay is not None and replay.share >= 1:
+            raise ValueError(f"a share of {replay.share:g} leaves no demonstrations; give less than 1")
+        return replay
 
 
 class RLStage(Config):
