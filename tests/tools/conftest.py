@@ -1,4 +1,4 @@
-"""Servers on this machine: one that serves what it is told, and one that nobody may reach and that counts who tries."""
+"""The sandbox, and servers on this machine: one that serves what it is told, and one that nobody may reach and that counts who tries."""
 
 import socket
 import threading
@@ -8,7 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from spadework.core.errors import InputError
+from spadework.tools.sandboxes.bubblewrap import Bubblewrap
 from spadework.tools.web.fetch import FetchConfig
+
+
+@pytest.fixture(scope="session")
+def backend() -> Bubblewrap:
+    """Skips where this machine has no bubblewrap, and says why."""
+    try:
+        return Bubblewrap()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 class Secret:

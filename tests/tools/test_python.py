@@ -26,14 +26,6 @@ Run = Callable[[str], Observation]
 
 
 @pytest.fixture(scope="module")
-def backend() -> Bubblewrap:
-    try:
-        return Bubblewrap()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def tool(backend: Bubblewrap) -> Iterator[PythonTool]:
     made = PythonTool(backend, PythonConfig(limits=Limits(seconds=30, memory_mb=1024, output_chars=400), warm=1))
     yield made

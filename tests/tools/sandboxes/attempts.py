@@ -26,7 +26,7 @@ def attempt(function, *arguments):
         function(*arguments)
     except OSError as problem:
         print("refused", errno.errorcode.get(problem.errno, type(problem).__name__))
-    except Exception as problem:
+    except Exception as problem:  # an attempt may be refused in any way, and each is reported by its name
         print("refused", type(problem).__name__)
     else:
         print("ESCAPED")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from spadework.core.errors import InputError
 from spadework.tools.python import PythonConfig, PythonTool
 from spadework.tools.sandboxes.bubblewrap import Bubblewrap
 from spadework.tools.sandboxes.sandbox import Limits
@@ -13,14 +12,6 @@ from spadework.tools.tool import Observation
 
 SMALL = Limits(seconds=20, cpu_seconds=20, memory_mb=512, scratch_mb=8, files=500, processes=16)
 Run = Callable[[str], Observation]
-
-
-@pytest.fixture(scope="session")
-def backend() -> Bubblewrap:
-    try:
-        return Bubblewrap()
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
