@@ -79,7 +79,7 @@ def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:
         factor: 1 gives the sums to the end, 0 the rows themselves.
     """
     if factor == 1:
-        return [np.cumsum(row[::-1])[::-1] for row in rows]
+        return [_sum_to_end(row) for row in rows]
     length = max((len(row) for row in rows), default=0)
     # Aligned at their ends, all rows take a step of the recursion at once.
     table = np.zeros((length, len(rows)))
@@ -88,6 +88,13 @@ def discounted_sums(rows: Sequence[Row], factor: float) -> list[Row]:
     for time in range(length - 2, -1, -1):
         table[time] += factor * table[time + 1]
     return [table[length - len(row) :, column].copy() for column, row in enumerate(rows)]
+
+
+def _sum_to_end(row: Row) -> Row:
+    sums = np.empty_like(row)
+    # Written backwards, so that the result lies in order in memory and need not be copied again.
+    np.cumsum(row[::-1], out=sums[::-1])
+    return sums
 
 
 def whiten(rows: Sequence[Row]) -> Iterator[Row]:
