@@ -98,12 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
             fault: Fault = next(judge.faults, "none")
             judge.open += 1
             judge.most_open = max(judge.most_open, judge.open)
-        try:
-            judge.closing.wait(judge.delay)
-            self._answer(judge, fault, prompt)
-        finally:
-            with judge.lock:
-                judge.open -= 1
+        judge.closing.wait(judge.delay)
+        with judge.lock:  # before the reply: the client may ask again before this thread runs on
+            judge.open -= 1
+        self._answer(judge, fault, prompt)
 
     def _answer(self, judge: JudgeServer, fault: Fault, prompt: str) -> None:
         if fault == "drop":
