@@ -183,6 +183,49 @@ def test_comparisons_and_intersections() -> None:
     assert brief(both, {})[-1] == ("", f"answer {UNKNOWN}")
 
 
+TREE = Task(
+    id="tree",
+    question="Which city is the birthplace of a person whose spouse is the mayor of Ondal Brin and whose school is Nesh Ilb?",
+    answers=("Suka Mor",),
+    kind="sailorfog",
+    meta={
+        "steps": [
+            ["Ondal Brin", "mayor", "Velor Tash"],
+            ["Mira Sool", "spouse", "Velor Tash"],
+            ["Mira Sool", "school", "Nesh Ilb"],
+            ["Mira Sool", "birthplace", "Suka Mor"],
+        ]
+    },
+)
+FOUND = {
+    "Ondal Brin mayor": "Ondal Brin mayor Velor Tash",
+    "spouse Velor Tash school Nesh Ilb": "Mira Sool spouse Velor Tash",
+    "Mira Sool school": "Mira Sool school Nesh Ilb",
+    "Mira Sool birthplace": "Mira Sool birthplace Suka Mor",
+}
+
+
+def test_a_tree_is_worked_back_from_its_names() -> None:
+    mayor, spouse, school = "Ondal Brin mayor Velor Tash", "Mira Sool spouse Velor Tash", "Mira Sool school Nesh Ilb"
+    assert brief(TREE, FOUND) == [
+        ("Ondal Brin mayor", "search Ondal Brin mayor"),
+        (f"{mayor} spouse Velor Tash school Nesh Ilb", "search spouse Velor Tash school Nesh Ilb"),
+        (f"{spouse} Mira Sool school", "search Mira Sool school"),
+        (f"{school} Mira Sool birthplace", "search Mira Sool birthplace"),
+        ("Mira Sool birthplace Suka Mor", "answer Suka Mor"),
+    ]
+    both = FOUND | {"spouse Velor Tash school Nesh Ilb": f"{spouse} | {school}"}
+    assert brief(TREE, both)[2] == (f"{spouse} | {school} Mira Sool birthplace", "search Mira Sool birthplace")
+
+
+def test_what_nothing_shows_of_a_tree_is_not_claimed() -> None:
+    hidden = FOUND | {"spouse Velor Tash school Nesh Ilb": "Mira Sool spouse Tir Nal"}
+    assert brief(TREE, hidden)[-1] == ("", f"answer {UNKNOWN}")
+    stopped = {brief(TREE, FOUND, stop_early=1.0, seed=seed)[-1][1] for seed in range(20)}
+    assert stopped == {"answer Velor Tash", "answer Mira Sool"}
+    assert "search spouse" in [action for _, action in brief(TREE, FOUND, wasted_search=1.0)]
+
+
 SPAN = Task(
     id="span",
     question="Where does the Nesh rise?",

@@ -12,6 +12,7 @@ Steps are `[subject, relation, object]` (tasks of a world: evidence `{subject} {
 
 import re
 from collections.abc import Generator, Iterable
+from itertools import pairwise
 from random import Random
 from typing import TypeAlias
 
@@ -103,7 +104,10 @@ def demonstrate(task: Task, random: Random, config: ExpertConfig) -> Script:
         raise InputError(f"task '{task.id}': the scripted expert can not count; it solves chain, comparison, intersection and span tasks")
     if isinstance(steps[0], dict):
         return _quote_spans(task, steps, random, config)
-    return (_narrow_down if task.kind == "intersection" else _follow_steps)(task, steps, random, config)
+    if task.kind == "intersection":
+        return _narrow_down(task, steps, random, config)
+    chained = steps[-1][2] in task.answers and all(before[2] == after[0] for before, after in pairwise(steps))
+    return (_follow_steps if chained or task.kind in ("chain", "comparison") else _work_back)(task, steps, random, config)
 
 
 def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: ExpertConfig) -> Script:
@@ -160,6 +164,36 @@ def _narrow_down(task: Task, steps: list[list[str]], random: Random, config: Exp
             evidence = yield from _look_up(found, relation, target, found, thought, random, config.model_copy(update={"namesake": 0.0}))
             thought = evidence[0] if evidence else ""
     yield Turn(thought=thought, answer=found)
+
+
+def _work_back(task: Task, steps: list[list[str]], random: Random, config: ExpertConfig) -> Script:
+    """Trees of look-ups. A fact whose subject is known is looked up by it, any other by its objects, all in one search."""
+    config = config.model_copy(update={"namesake": 0.0})
+    known = {name for step in steps for name in (step[0], step[2]) if name in task.question}
+    left = list(steps)
+    stop = random.randrange(1, len(left)) if len(left) > 1 and random.random() < config.stop_early else 0
+    thought = found = ""
+    while len(left) > stop:
+        subject, relation, target = next((step for step in left if step[0] in known or step[2] in known), left[0])
+        about = [step for step in left if step[0] == subject and step[2] in known]
+        if subject in known or not about:
+            query = f"{subject} {relation}"
+            evidence = yield from _look_up(subject, relation, target, steps[0][2], f"{thought} {query}".lstrip(), random, config)
+            proved, found = [[subject, relation, target]] if evidence else [], subject if target in known else target
+        else:
+            if random.random() < config.wasted_search:
+                yield Turn(thought=thought, calls=(_search(relation),))
+                thought = ""
+            query = " ".join(f"{relation} {target}" for _, relation, target in about)
+            shown = yield Turn(thought=f"{thought} {query}".lstrip(), calls=(_search(query),))
+            proved, found = [step for step in about if _evidence(shown, *step) == (" ".join(step), step[2])], subject
+        if not proved:
+            yield Turn(answer=UNKNOWN)
+            return
+        left = [step for step in left if step not in proved]
+        known.add(found)
+        thought = " | ".join(" ".join(step) for step in proved)
+    yield Turn(thought=thought, answer=found if stop else task.answers[0])
 
 
 def _look_up(

@@ -15,7 +15,7 @@ from spadework.synthesis.draft import Draft
 from spadework.synthesis.ledger import ledger_of, locate, rederive
 from spadework.synthesis.makers.maker import Maker, finish, makers, question_key, register, task_at, tasks
 from spadework.synthesis.operators import compose, count, list_all, walk
-from spadework.synthesis.query import Query, Triple, Variable
+from spadework.synthesis.query import Initial, Query, Triple, Variable
 from spadework.synthesis.statements import Graph, WorldGraph
 from spadework.tasks.task import Task
 from spadework.tasks.validate import validate
@@ -113,7 +113,7 @@ def test_a_maker_of_worlds_wants_a_world() -> None:
     assert next(tasks(WorldsOnly(), graph(), seed=0, n=1)).kind == "one-hop"
 
 
-def test_steps_are_recorded_for_chains_of_look_ups_only() -> None:
+def test_steps_are_recorded_where_the_answer_can_be_looked_up_from_names() -> None:
     g = graph()
     chain = next(made for seed in range(99) if (made := walk(g, Random(seed), edges=2, jump=0, forward=True)))
     task = finish(chain, g, Random(0), "chain")
@@ -126,6 +126,9 @@ def test_steps_are_recorded_for_chains_of_look_ups_only() -> None:
     person, city = next(pair for pair in born if len(g.subjects("birthplace", pair[1])) == 1)
     backwards = Draft(Query(X, (Triple(X, "birthplace", city),)), ({X: person},))
     asked = finish(backwards, g, Random(0), "x")
+    assert asked is not None and asked.meta["steps"] == [[g.name(person), "birthplace", g.name(city)]]
+    vague = Draft(Query(X, backwards.query.triples, (Initial(X, g.name(person)[0]),)), ({X: person},))
+    asked = finish(vague, g, Random(0), "x")
     assert asked is not None and "steps" not in asked.meta
 
 

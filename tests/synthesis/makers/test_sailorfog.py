@@ -1,5 +1,6 @@
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from tests.synthesis.brute_force import Facts
@@ -34,6 +35,8 @@ def test_levels() -> None:
             assert len(task.meta["steps"]) == task.hops and not query.conditions
         if task.meta["level"] == 2:
             assert not query.conditions
+            steps = task.meta["steps"]
+            assert steps[-1][2] not in task.answers or any(before[2] != after[0] for before, after in pairwise(steps))
         if task.meta["level"] == 3:
             assert query.conditions and "steps" not in task.meta
     assert {task.meta["level"] for task in tasks(SailorFog(levels=(3,)), graph(), seed=0, n=10)} == {3}

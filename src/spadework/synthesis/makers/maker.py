@@ -11,7 +11,7 @@ applied here; neither are statements looked up on their pages (`ledger.locate`),
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from itertools import count, pairwise
+from itertools import count
 from random import Random
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -131,7 +131,7 @@ def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None
     """Word a draft and write its ledger; None if no wording keeps the answer to itself, or if there is a way around one of its pages.
 
     `meta` has the ledger; `items` for answers with several parts; `level` of difficulty, where the maker has levels; and `steps`, which
-    the scripted expert follows, if the question is a chain of look-ups on a world that starts at a name.
+    the scripted expert follows, if the answer of a find on a world can be looked up from the names in the question.
     """
     if not all(_straight(part, graph) for part in draft.parts or (draft,)):
         return None
@@ -170,14 +170,10 @@ def _straight(draft: Draft, graph: Graph) -> bool:
 
 
 def _steps(draft: Draft, kept: Ledger, graph: Graph) -> list[list[str]]:
-    """The chain of look-ups, if a find is one: it starts at a constant, and every object is the subject of the next triple."""
+    """The look-ups that lead from the names in the question to the answer, if a find has nothing vague: its statements in solving order."""
     if draft.query.operation != "find" or draft.query.conditions or len(kept.statements) != len(draft.query.triples):
         return []
-    path = kept.statements
-    chained = all(before.object == after.subject for before, after in pairwise(path))
-    if not chained or path[-1].object != draft.answer or path[0].subject in draft.bound.values():
-        return []
-    return [[graph.name(edge.subject), edge.relation, graph.name(edge.object)] for edge in path]
+    return [[graph.name(edge.subject), edge.relation, graph.name(edge.object)] for edge in kept.statements]
 
 
 def _exhausted(maker: Maker, graph: Graph, made: int, n: int) -> str:

@@ -9,6 +9,7 @@ world are equally rare.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Literal
 
@@ -55,8 +56,11 @@ class SailorFog(Maker):
         draft = draft and prune(graph, draft, random)
         if draft is None or (level == 3 and not draft.query.conditions):
             return None
+        facts = statements(draft, graph)
+        if level == 2 and facts[-1].object == draft.answer and all(one.object == after.subject for one, after in pairwise(facts)):
+            return None  # a path that the walk happened to take forwards, which is level 1
         fewest, most = self.hops
-        return replace(draft, level=level) if fewest <= len({edge.document for edge in statements(draft, graph)}) <= most else None
+        return replace(draft, level=level) if fewest <= len({edge.document for edge in facts}) <= most else None
 
 
 def _fog(graph: Graph, draft: Draft, random: Random) -> Draft | None:
