@@ -124,7 +124,7 @@ def test_a_killed_process_and_a_full_disk_leave_a_journal(made: Path, tmp_path: 
     gates = ("--gate", "time-sensitive", "--gate", "near-duplicates")
     command = [sys.executable, "-c", "from spadework.cli.main import main; main()", "curate", str(many), *gates, "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not journal.exists() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
