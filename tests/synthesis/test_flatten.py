@@ -72,7 +72,8 @@ def test_two_agents_become_one() -> None:
     # The brief is a thought before the colleague's search, and what the colleague found one before the next brief.
     assert [node.messages[0].content for node in made.generations()] == [
         "<think> I need part 1.\n Who is the mayor of Ondal Brin?</think><search> Ondal Brin mayor</search>",
-        "<think> Ondal Brin mayor Velor Tash\n I need part 2.\n Who is the spouse of Velor Tash?</think><search> Velor Tash spouse</search>",
+        "<think> Ondal Brin mayor Velor Tash\n I need part 2.\n Who is the spouse of Velor Tash?</think>"
+        "<search> Velor Tash spouse</search>",
         "<think> Velor Tash spouse Mira Sool</think><answer> Mira Sool</answer>",
     ]
     assert (made.status, made.answer, made.documents()) == (Status.COMPLETED, "Mira Sool", {"Ondal Brin", "Velor Tash"})
@@ -89,7 +90,7 @@ def test_two_agents_become_one() -> None:
 def test_what_cannot_be_flattened() -> None:
     trace, reports = asyncio.run(work())
     first, second = reports
-    with pytest.raises(InputError, match="answered by trajectory 'Who is the spouse of Velor Tash.', which is missing"):
+    with pytest.raises(InputError, match=r"answered by trajectory 'Who is the spouse of Velor Tash\?', which is missing"):
         flattened(trace, {first: reports[first]}, TAGS, opening=OPENING, tools=SCHEMAS)
     with pytest.raises(InputError, match="which asks itself"):
         flattened(trace, {first: trace, second: trace}, TAGS, opening=OPENING, tools=SCHEMAS)
