@@ -69,7 +69,7 @@ def attempt(renderer: Renderer, wordy: bool) -> Trajectory:
 
     def roll(engine: ScriptedEngine) -> Trajectory:
         gateway = Gateway([SearchTool(CORPUS)])
-        options: dict[str, Any] = {"agent": Planner(), "renderer": renderer, "gateway": gateway, "params": SamplingParams()}
+        options: dict[str, Any] = {"agent": Planner(), "renderer": renderer, "gateway": gateway, "params": SamplingParams(max_tokens=2000)}
         (group,) = run_rollout([CHAIN], num_samples=1, engine=engine, limits=Limits(max_tokens=4000), **options)
         (made,) = group
         assert (made.status, made.answer, made.num_turns) == (Status.COMPLETED, "Mira Sool", 3)
@@ -99,7 +99,7 @@ def model(server: JudgeServer, **options: Any) -> Model:
 @pytest.mark.parametrize("renderer", [TAGS, HERMES], ids=["tags", "hermes"])
 def test_the_note_gives_the_tokens_of_the_expert(renderer: Renderer, tmp_path: Path) -> None:
     clean, wordy = attempt(renderer, wordy=False), attempt(renderer, wordy=True)
-    assert wordy.num_sampled > 5 * clean.num_sampled or renderer is HERMES
+    assert wordy.num_sampled > 2 * clean.num_sampled
     [(made, fault)] = rethought([wordy], {"chain": CHAIN}, note_of, renderer)
     assert made is not None and fault == ""
     assert [node.token_ids for node in made.nodes] == [node.token_ids for node in clean.nodes]
