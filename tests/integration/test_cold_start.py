@@ -5,6 +5,7 @@ is right sometimes. Rejection sampling keeps what it does right, and a second SF
 """
 
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +28,14 @@ from spadework.tasks.dataset import read_tasks, write_tasks
 from spadework.tasks.task import Task
 from spadework.trajectories.store import read_records
 
-CITIES = ("Ondal", "Brin", "Marrow", "Zorin", "Kest", "Pell")
+CITIES = [first + last for first in ("On", "Bri", "Mar", "Zo", "Ke", "Pe") for last in ("dal", "row", "rin", "st")]
 CLEAN = dict.fromkeys(("wasted_search", "namesake", "name_only_query", "read_first"), 0.0)
 
 
 def task(city: str, name: str) -> Task:
     return Task(
         id=f"{name}-{city}",
-        question=f"Who is the mayor spouse of {city}?" if name == "train" else f"Say who is the mayor spouse of {city}?",
+        question=f"Who is the mayor spouse of {city}?" if name == "train" else f"Who is the mayor spouse of {city} now?",
         answers=("Mira Sool",),
         evidence=(city, "Velor Tash"),
         hops=2,
@@ -87,10 +88,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "tools": {"search": {"limit": 1}},
         "limits": {"max_turns": 4, "max_tokens": 300},
         "sft": {
-            "steps": 100, "batch_size": 8, "checkpoint_every": 60, "demonstrations": 6, "hops": None, "learner": learner,
+            "steps": 200, "batch_size": 8, "checkpoint_every": 200, "demonstrations": 24, "hops": None, "learner": learner,
             "expert": {"stop_early": 0.5, **CLEAN},
         },
-        "eval": {"hops": None, "unseen_hops": [], "tasks_per_hop": 6, "max_tokens": 40},
+        "eval": {"hops": None, "unseen_hops": [], "tasks_per_hop": 24, "max_tokens": 40},
     }  # fmt: skip
     return Files(folder, values)
 
@@ -105,7 +106,7 @@ def first(files: Files) -> Path:
 def second_round(files: Files, first: Path, *overrides: str) -> Recipe:
     checkpoint = Run.open(first).checkpoints("sft")[-1][1]
     return files.recipe(
-        f"model.path={checkpoint}", "sft.expert={}", "sft.steps=60", "sft.checkpoint_every=40",
+        f"model.path={checkpoint}", "sft.expert={}", "sft.steps=40", "sft.checkpoint_every=30",
         "sft.rejection={samples: 16, keep: 2, sampling: {max_tokens: 40}}", *overrides,
     )  # fmt: skip
 
@@ -119,12 +120,12 @@ def test_from_tasks_to_attempts_to_gates(files: Files, first: Path, tmp_path: Pa
     assert [(one.trajectory.task_id, one.trajectory.sample) for one in records] == [
         (f"train-{city}", n) for city in CITIES for n in range(8)
     ]
-    right = [bool(one.trajectory.answer) and em(one.trajectory.answer, ("Mira Sool",)) for one in records]
-    by_task = [right[start : start + 8] for start in range(0, 48, 8)]
+    right = [one.trajectory.answer is not None and em(one.trajectory.answer, ("Mira Sool",)) == 1 for one in records]
+    by_task = [right[start : start + 8] for start in range(0, len(right), 8)]
     made = json.loads(said)
-    assert (made["n"], made["new"], made["broken"], made["right"]) == (48, 48, 0, sum(right))
+    assert (made["n"], made["new"], made["broken"], made["right"]) == (192, 192, 0, sum(right))
     assert made["never"] == sum(not any(one) for one in by_task) and made["always"] == sum(all(one) for one in by_task)
-    assert 0.1 < sum(right) / 48 < 0.9, "the policy is right sometimes"
+    assert 0.1 < sum(right) / 192 < 0.9, "the policy is right sometimes"
     # The gates go by the same attempts.
     good = tmp_path / "good.jsonl"
     code, said, err = spadework("curate", files.tasks, "--attempts", out, "--gate", "pass-rate", "--out", good, "--json")
@@ -137,7 +138,7 @@ def test_from_tasks_to_attempts_to_gates(files: Files, first: Path, tmp_path: Pa
     assert json.loads(hard)["kept"] == made["never"]
     easy = "first-success.keeps=[easy]"
     said = spadework("curate", files.tasks, easy, "--attempts", out, "--gate", "first-success", "--out", good, "--json")[1]
-    assert json.loads(said)["kept"] == 6 - made["never"]
+    assert json.loads(said)["kept"] == 24 - made["never"]
 
 
 def test_a_rollout_that_is_stopped_goes_on(files: Files, first: Path, tmp_path: Path, spadework, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_a_rollout_that_is_stopped_goes_on(files: Files, first: Path, tmp_path: 
         advance(self, count, note)
         if self.description == "rollout" and left == [self.done]:
             left.clear()
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "advance", stop)
     code, _, err = spadework(*arguments, "--out", parts)
@@ -168,7 +169,7 @@ def test_a_rollout_that_is_stopped_goes_on(files: Files, first: Path, tmp_path: 
         assert (code, err.count("\n")) == (2, 1) and message in err
     parts.write_text(text + whole.read_text().splitlines()[4] + "\n" + '{"torn')  # half a block is made again
     code, said, _ = spadework(*arguments, "--out", parts, "--resume", "--json")
-    assert code == 0 and (json.loads(said)["n"], json.loads(said)["new"]) == (12, 8)
+    assert code == 0 and (json.loads(said)["n"], json.loads(said)["new"]) == (48, 44)
 
     def facts(path: Path) -> list[Any]:
         made = [record.trajectory for record in read_records(path)]
@@ -185,24 +186,26 @@ def test_the_policys_own_best_attempts_make_it_better(files: Files, first: Path,
     run = Run.open(tmp_path / "whole")
     facts = run.manifest["demonstrations"]
     demonstrations = [record.trajectory for record in read_records(run.path / "trajectories" / "demonstrations.jsonl")]
-    assert facts["tasks"] == 6 and facts["attempts"] == 96 and facts["kept"] == len(demonstrations)
-    assert facts["kept"] + sum(facts["rejected"].values()) == 96 and facts["rejected"]["wrong"] > 10
+    assert facts["tasks"] == 24 and facts["attempts"] == 384 and facts["kept"] == len(demonstrations)
+    assert facts["kept"] + sum(facts["rejected"].values()) == 384 and facts["rejected"]["wrong"] > 10
     assert max(Counter(one.task_id for one in demonstrations).values()) <= 2
     for one in demonstrations:
         assert one.answer == "Mira Sool" and "Velor Tash" in one.documents() and one.nodes[1].logprobs[0] < 0, "sampled, not written"
     before, after = (Run.open(path).summary() for path in (first, run.path))
     assert before is not None and after is not None and after == json.loads(json.dumps(summary))
     early, late = (one["stages"]["sft"]["sampled_success_by_hops"]["2"]["mean"] for one in (before, after))
-    assert early < 0.9 and late > early
+    assert early < 0.75 and late > early + 0.1
 
     # A run that is stopped after it has sampled learns from the same attempts.
-    advance, left = Progress.advance, [("demonstrations", 50), ("sft", 50)]
+    advance, left = Progress.advance, [("demonstrations", 50), ("sft", 35)]
 
     def stop(self: Progress, count: int = 1, note: str = "") -> None:
         advance(self, count, note)
         if left and left[0] == (self.description, self.done):
             left.pop(0)
-            raise KeyboardInterrupt
+            if self.description == "sft":  # a loop that awaits nothing
+                raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "advance", stop)
     for _ in range(2):
@@ -226,8 +229,8 @@ def test_another_policy_and_no_steps(files: Files, first: Path, tmp_path: Path) 
     run_pipeline(chosen, tmp_path / "run")
     assert Run.open(tmp_path / "run").manifest["demonstrations"]["kept"] > 0
     # The start itself knows nothing, and says so; another tokenizer is refused before anything begins.
-    with pytest.raises(InputError, match=r"sft\.rejection: the policy gave no demonstration in 16 attempts at each of 6 tasks \("):
-        run_pipeline(second_round(files, first, *more), tmp_path / "none")
+    with pytest.raises(InputError, match=r"sft\.rejection: the policy gave no demonstration in 2 attempts at each of 24 tasks \("):
+        run_pipeline(second_round(files, first, *more, "sft.rejection.samples=2"), tmp_path / "none")
     train_tokenizer(["quite another text"] * 3, vocab_size=300).save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match=r"sft\.rejection\.policy: .*other has another tokenizer"):
         run_pipeline(second_round(files, first, *more, f"sft.rejection.policy={tmp_path / 'other'}"), tmp_path / "other-run")
