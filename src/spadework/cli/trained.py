@@ -63,10 +63,11 @@ async def load_trained(folder: Path, *, stage: str | None = None, corpus: Path |
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     tokenizer, model = load_tokenizer(newest), load_model(newest)
     pages: Corpus
+    tasks: list[Task] = []
     if corpus is not None:
-        pages, tasks = open_corpus(corpus, snippets=recipe.tools.snippet), []
+        pages = open_corpus(corpus, snippets=recipe.tools.snippet)
     elif world is not None:
-        pages, tasks = MemoryCorpus(build_world(world).documents(), snippets=recipe.tools.snippet), []
+        pages = MemoryCorpus(build_world(world).documents(), snippets=recipe.tools.snippet)
     else:
         data = load_data(recipe, training=False)
         pages, tasks = data.test, data.test_tasks
