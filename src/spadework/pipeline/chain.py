@@ -210,8 +210,10 @@ class _Pipeline:
         tasks = self._pool(config.hops).draw(rng(seed, "demonstrations"), config.demonstrations)
         if config.rejection is None:
             return [_flat(one) for one in await expert_demonstrations(self.train, tasks, config.expert, seed)]
-        model = self.model if config.rejection.policy is None else load_model(config.rejection.policy).to(self.recipe.device)
-        engine = make_engine(self.recipe, model, self.tokenizer)
+        model, engine = self.model, self.engine
+        if config.rejection.policy is not None:
+            model = load_model(config.rejection.policy).to(self.recipe.device)
+            engine = make_engine(self.recipe, model, self.tokenizer)
         await engine.load(parameters(model), 0)
         return [_flat(one) for one in await sampled_demonstrations(self.train, tasks, config.rejection, engine, self.run, seed)]
 
