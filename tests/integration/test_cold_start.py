@@ -7,6 +7,7 @@ is right sometimes. Rejection sampling keeps what it does right, and a second SF
 import json
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(folder, values)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """It is heard, also where the tests run in the background of a shell, which turns it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def first(files: Files) -> Path:
     """The run of the first round."""
@@ -141,6 +150,7 @@ def test_from_tasks_to_attempts_to_gates(files: Files, first: Path, tmp_path: Pa
     assert json.loads(said)["kept"] == 24 - made["never"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_rollout_that_is_stopped_goes_on(files: Files, first: Path, tmp_path: Path, spadework, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spadework.pipeline.attempts._BLOCK", 4)  # two tasks
     whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
@@ -180,6 +190,7 @@ def test_a_rollout_that_is_stopped_goes_on(files: Files, first: Path, tmp_path: 
     assert "parts.manifest.json is missing" in spadework(*arguments, "--out", parts, "--resume")[2]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_the_policys_own_best_attempts_make_it_better(files: Files, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = second_round(files, first)
     summary = run_pipeline(chosen, tmp_path / "whole")
@@ -196,21 +207,20 @@ def test_the_policys_own_best_attempts_make_it_better(files: Files, first: Path,
     early, late = (one["stages"]["sft"]["sampled_success_by_hops"]["2"]["mean"] for one in (before, after))
     assert early < 0.75 and late > early + 0.1
 
-    # A run that is stopped after it has sampled learns from the same attempts.
+    # A run that is stopped while it samples, and again when it learns, learns from the same attempts.
     advance, left = Progress.advance, [("demonstrations", 50), ("sft", 35)]
 
     def stop(self: Progress, count: int = 1, note: str = "") -> None:
         advance(self, count, note)
         if left and left[0] == (self.description, self.done):
             left.pop(0)
-            if self.description == "sft":  # a loop that awaits nothing
-                raise KeyboardInterrupt
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "advance", stop)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run_pipeline(chosen, tmp_path / "parts", resume=True)
+    assert len(Run.open(tmp_path / "parts").events("sft")) == 35, "Ctrl-C is heard within the stage"
     file = tmp_path / "parts" / "trajectories" / "demonstrations.jsonl"
     stamp = file.stat().st_mtime_ns
     run_pipeline(chosen, tmp_path / "parts", resume=True)

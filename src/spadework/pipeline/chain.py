@@ -8,8 +8,11 @@ import asyncio
 import copy
 import os
 import random
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -192,17 +195,18 @@ class _Pipeline:
 
     def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random, int], Sample]) -> None:
         learner = self._learner(stage, config.learner, config.steps)
-        train_supervised(
-            stage,
-            learner,
-            draw,
-            run=self.run,
-            save=lambda: save_stage(self.run, stage, learner, self.tokenizer),
-            seed=self.recipe.seed,
-            batch_size=config.batch_size,
-            checkpoint_every=config.checkpoint_every,
-            started=self.started,
-        )
+        with _stopped_at_once():
+            train_supervised(
+                stage,
+                learner,
+                draw,
+                run=self.run,
+                save=lambda: save_stage(self.run, stage, learner, self.tokenizer),
+                seed=self.recipe.seed,
+                batch_size=config.batch_size,
+                checkpoint_every=config.checkpoint_every,
+                started=self.started,
+            )
 
     async def _demonstrations(self, config: SFTStage) -> list[Sample]:
         """What is imitated: trajectories of the scripted expert or of a policy, through the real tools."""
@@ -332,6 +336,19 @@ class _Pipeline:
             summary["gain_by_hops"] = _gain_by_hops(whole["rl"], whole["sft"])
         self.run.finish(summary)
         return summary
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Ctrl-C stops a loop that awaits nothing. The event loop's own handler waits for the next await, which comes after the stage."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any]) -> dict[str, Any]:
