@@ -12,6 +12,7 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
 )
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,18 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SPADEWORK_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture
+def spadework(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Calls a command in this process: (exit code, standard output, standard error)."""
+    from spadework.cli.main import main
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["spadework", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        out, err = capfd.readouterr()
+        return int(exit_info.value.code or 0), out, err
+
+    return call

@@ -27,7 +27,7 @@ from spadework.engines.scripted import ScriptedEngine
 from spadework.models.renderers.renderer import Renderer
 from spadework.tasks.task import Task
 
-__all__ = ["UNKNOWN", "ExpertConfig", "ExpertEngine", "Script", "demonstrate"]
+__all__ = ["UNKNOWN", "ExpertConfig", "ExpertEngine", "Script", "demonstrate", "note"]
 
 Script: TypeAlias = Generator[Turn, str, None]
 """Yields a turn and is sent the text of its tool results; the last turn is an answer."""
@@ -125,11 +125,40 @@ def _follow_steps(task: Task, steps: list[list[str]], random: Random, config: Ex
             yield Turn(answer=UNKNOWN)
             return
         (fact, found), known = evidence, target
-        query = f" {found} {follows.rpartition(' ')[2]}" if follows[-1:].isalpha() else ""
-        thought = f"{fact} {follows}".rstrip() + query
+        thought = _with_what_follows(fact, found, follows)
     if compares:
         found = task.answers[0] if stop == len(steps) else steps[0][0]
     yield Turn(thought=thought, answer=found)
+
+
+def _with_what_follows(fact: str, found: str, follows: str) -> str:
+    """The note after a fact: the fact, how the question goes on from there, and the query that comes of it."""
+    query = f" {found} {follows.rpartition(' ')[2]}" if follows[-1:].isalpha() else ""
+    return f"{fact} {follows}".rstrip() + query
+
+
+def note(task: Task, shown: str, action: str) -> str:
+    """What the expert would note before an action of somebody else's.
+
+    Args:
+        task: its `meta["steps"]` say what there is to find; without them nothing is noted.
+        shown: the results before the action.
+        action: what is done, in words.
+
+    Returns:
+        The last of the steps' facts that the results show; of several one whose object the action names. Empty if they show none, and
+        where the action is the fact itself.
+    """
+    steps = task.meta.get("steps") or []
+    if not steps or isinstance(steps[0], dict):
+        quotes = [step["quote"] for step in steps if _shows(shown, step["quote"])]
+        return quotes[-1] if quotes and quotes[-1] not in task.answers else ""
+    facts = [
+        (target in action, number, _with_what_follows(f"{subject} {relation} {target}", target, follows))
+        for number, ((subject, relation, target), follows) in enumerate(zip(steps, _what_follows(task.question, steps), strict=True))
+        if _evidence(shown, subject, relation, target) == (f"{subject} {relation} {target}", target)
+    ]
+    return max(facts)[2] if facts else ""
 
 
 def _what_follows(question: str, steps: list[list[str]]) -> list[str]:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spadework.cli.frame import AsJson, Overrides, print_result
+from spadework.cli.frame import AsJson, Overrides, Resume, print_result
 
 if TYPE_CHECKING:
     from spadework.synthesis.gates.gate import Gate, Ground
@@ -28,20 +28,21 @@ def curate(
     attempts: Annotated[
         Path | None, typer.Option("--attempts", metavar="FILE", help="Trajectories of a policy at the tasks.", show_default=False)
     ] = None,
+    resume: Resume = False,
     listed: Annotated[bool, typer.Option("--list", help="Say which gates there are, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Keep the tasks that pass all gates. Every verdict is written into its task.
 
-    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9.
+    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9. What is decided stands in a journal beside --out until all is.
 
     Example: spadework curate runs/tasks.jsonl --world 1 --gate uniqueness --gate necessity --out runs/good.jsonl
     """
     from spadework.core.errors import InputError
-    from spadework.core.progress import track
-    from spadework.synthesis.curation.curate import curate as decide
+    from spadework.core.events import file_hash
+    from spadework.synthesis.curation.resume import curate_into
     from spadework.synthesis.gates.gate import gates
-    from spadework.tasks.dataset import read_tasks, write_tasks
+    from spadework.tasks.dataset import read_tasks
 
     if listed:
         rows = {name: gates.get(name).published() for name in gates.names()}
@@ -54,12 +55,11 @@ def curate(
             raise InputError(f"{target}: tasks are written to .jsonl or .parquet files")
     chosen = _gates(gate, settings or [])
     tasks = read_tasks(file)
-    ground = _ground(chosen, corpus, world, pages, attempts)
-    decisions = list(track(decide(tasks, chosen, ground), "curate", len(tasks), unit="tasks"))
+    ground, origin = _ground(chosen, corpus, world, pages, attempts)
+    settings_of = {one.registered_as: one.model_dump(mode="json") for one in chosen}
+    facts = {"tasks": file_hash(file), "order": list(settings_of), "gates": settings_of, **origin}
+    decisions = curate_into(out, tasks, chosen, ground, dropped=dropped, settings=facts, resume=resume)
     by_fate = {fate: [one for one in decisions if one.fate == fate] for fate in ("kept", "dropped", "undecided")}
-    write_tasks([one.task for one in by_fate["kept"]], out)
-    if dropped is not None:
-        write_tasks([one.task for one in by_fate["dropped"] + by_fate["undecided"]], dropped)
     counts = Counter(one.gate for one in by_fate["dropped"])
     result = {"out": str(out), "n": len(tasks), **{fate: len(found) for fate, found in by_fate.items()}, "dropped_by": dict(counts)}
     lines = [f"{name}: {count} dropped" for name, count in counts.items()]
@@ -84,9 +84,12 @@ def _gates(names: list[str], settings: list[str]) -> list["Gate"]:
     return [gates.build(name, options.get(name), source="--gate") for name in names]
 
 
-def _ground(gates: list["Gate"], corpus: Path | None, world: int | None, pages: int, attempts: Path | None) -> "Ground":
-    """Only what the gates need is built."""
+def _ground(
+    gates: list["Gate"], corpus: Path | None, world: int | None, pages: int, attempts: Path | None
+) -> tuple["Ground", dict[str, Any]]:
+    """Only what the gates need is built; with what it is known by."""
     from spadework.core.errors import InputError
+    from spadework.core.events import file_hash
     from spadework.corpus.store import MemoryCorpus, open_corpus
     from spadework.corpus.worlds.generate import build_world
     from spadework.corpus.worlds.world import WorldConfig
@@ -100,12 +103,15 @@ def _ground(gates: list["Gate"], corpus: Path | None, world: int | None, pages: 
     tried: dict[str, list[Trajectory]] = {}
     for record in read_records(attempts) if attempts is not None else ():
         tried.setdefault(record.trajectory.task_id, []).append(record.trajectory)
+    known: dict[str, Any] = {"attempts": file_hash(attempts) if attempts is not None else None, "origin": None}
     if corpus is not None and world is not None:
         raise InputError("name one origin of the tasks: --corpus DIR or --world SEED")
     if world is not None:
         made = build_world(WorldConfig.parse({"seed": world, "pages": pages}, source="--world"))
-        return Ground(WorldGraph(made), made, MemoryCorpus(made.documents()) if "corpus" in needed else None, tried)
+        ground = Ground(WorldGraph(made), made, MemoryCorpus(made.documents()) if "corpus" in needed else None, tried)
+        return ground, known | {"origin": made.content_hash}
     if corpus is not None:
         opened = open_corpus(corpus)
-        return Ground(CorpusGraph(opened) if "graph" in needed else None, opened, opened, tried)
-    return Ground(attempts=tried)
+        ground = Ground(CorpusGraph(opened) if "graph" in needed else None, opened, opened, tried)
+        return ground, known | {"origin": opened.manifest.content_hash}
+    return Ground(attempts=tried), known

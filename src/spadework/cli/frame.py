@@ -45,7 +45,7 @@ __all__ = [
     "print_result",
 ]
 
-_RESUMABLE = {"demo", "train", "sft", "compare", "synth"}
+_RESUMABLE = {"demo", "train", "sft", "compare", "synth", "curate", "rollout"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A folder written by `spadework corpus build`.")]

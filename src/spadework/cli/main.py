@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spadework import __version__
-from spadework.cli import ask, compare, corpus, curate, eval, mcp, recipes, search, synth, tape, tasks, tools, train, view, world
+from spadework.cli import ask, compare, corpus, curate, eval, mcp, recipes, rollout, search, synth, tape, tasks, tools, train, view, world
 from spadework.cli.frame import Root, command_group
 
 __all__ = ["app", "main", "options"]
@@ -23,6 +23,7 @@ app.add_typer(search.app, name="search")
 app.command()(synth.synth)
 app.add_typer(tasks.app, name="tasks")
 app.command()(curate.curate)
+app.command()(rollout.rollout)
 app.add_typer(tools.app, name="tools")
 app.add_typer(tape.app, name="tape")
 app.add_typer(mcp.app, name="mcp")

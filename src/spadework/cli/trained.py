@@ -12,7 +12,9 @@ import torch
 from spadework.core.errors import InputError
 from spadework.core.run import Run
 from spadework.corpus.document import Corpus
-from spadework.corpus.store import open_corpus
+from spadework.corpus.store import MemoryCorpus, open_corpus
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.world import WorldConfig
 from spadework.engines.local import LocalEngine
 from spadework.models.checkpoint import load_model, load_tokenizer, parameters
 from spadework.models.renderers.registry import make_renderer
@@ -35,16 +37,19 @@ class Trained:
     environment: Environment
     engine: LocalEngine
     tasks: list[Task]
-    """The held-out tasks of its recipe; none with documents of another corpus."""
+    """The held-out tasks of its recipe; none with other pages."""
+    checkpoint: Path
+    """The folder of its weights."""
 
 
-async def load_trained(folder: Path, *, stage: str | None = None, corpus: Path | None = None) -> Trained:
+async def load_trained(folder: Path, *, stage: str | None = None, corpus: Path | None = None, world: WorldConfig | None = None) -> Trained:
     """Load the agent of a run. The engine belongs to the event loop that runs this.
 
     Args:
         folder: the run.
         stage: take the policy after this stage; the last one that there is if None.
         corpus: search in this corpus folder instead of the run's held-out pages.
+        world: search in this generated world instead.
 
     Raises:
         InputError: no run, no checkpoint of the stage, or no corpus.
@@ -58,11 +63,14 @@ async def load_trained(folder: Path, *, stage: str | None = None, corpus: Path |
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     tokenizer, model = load_tokenizer(newest), load_model(newest)
     pages: Corpus
-    if corpus is None:
+    tasks: list[Task] = []
+    if corpus is not None:
+        pages = open_corpus(corpus, snippets=recipe.tools.snippet)
+    elif world is not None:
+        pages = MemoryCorpus(build_world(world).documents(), snippets=recipe.tools.snippet)
+    else:
         data = load_data(recipe, training=False)
         pages, tasks = data.test, data.test_tasks
-    else:
-        pages, tasks = open_corpus(corpus, snippets=recipe.tools.snippet), []
     engine = make_engine(recipe, model, tokenizer)
     await engine.load(parameters(model), 0)
-    return Trained(recipe, make_environment(recipe, pages, make_renderer(recipe.model.renderer, tokenizer)), engine, tasks)
+    return Trained(recipe, make_environment(recipe, pages, make_renderer(recipe.model.renderer, tokenizer)), engine, tasks, newest)

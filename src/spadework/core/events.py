@@ -9,6 +9,7 @@ Not done here: locking. One process writes a run.
 """
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ __all__ = [
     "append_event",
     "append_text",
     "disk_errors",
+    "file_hash",
     "json_text",
     "read_events",
     "read_json",
@@ -140,6 +142,12 @@ def append_text(path: Path, text: str) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def file_hash(path: Path) -> str:
+    """The first 32 digits of a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def rewind_events(path: Path, stage: str, step: int) -> None:

@@ -8,8 +8,11 @@ import asyncio
 import copy
 import os
 import random
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,7 +21,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from spadework.agents.expert import ExpertEngine
 from spadework.agents.planner import Planner
 from spadework.core.errors import InputError
 from spadework.core.events import read_json, write_json
@@ -36,6 +38,7 @@ from spadework.models.presets import new_model
 from spadework.models.renderers.registry import make_renderer
 from spadework.models.renderers.renderer import Renderer
 from spadework.pipeline.data import Data, TaskPool, load_data, make_tokenizer
+from spadework.pipeline.demonstrations import expert_demonstrations, sampled_demonstrations
 from spadework.pipeline.recipe import Recipe
 from spadework.rewards.reward import GroupReward
 from spadework.rollout.environment import Environment
@@ -115,8 +118,11 @@ class _Pipeline:
         before = max((event["time"] for event in self.run.events() if "time" in event), default=0.0)
         self.started = time.monotonic() - before
         self.tokenizer, self.model = prepare_model(self.recipe, self.data, self.run)
+        # Now, and not after hours of other stages.
         if self.recipe.rl is not None and self.recipe.rl.teacher is not None:
-            check_teacher(self.recipe.rl.teacher, self.tokenizer)  # now, and not after hours of other stages
+            check_teacher(self.recipe.rl.teacher, self.tokenizer)
+        if self.recipe.sft is not None and self.recipe.sft.rejection is not None and self.recipe.sft.rejection.policy is not None:
+            check_teacher(self.recipe.sft.rejection.policy, self.tokenizer, "sft.rejection.policy")
         self.renderer = make_renderer(self.recipe.model.renderer, self.tokenizer)
         self.engine = make_engine(self.recipe, self.model, self.tokenizer)
         spending = Spending(self.recipe.tools.gateway.run_budget, self.run.path / "spent.jsonl")
@@ -189,29 +195,31 @@ class _Pipeline:
 
     def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random, int], Sample]) -> None:
         learner = self._learner(stage, config.learner, config.steps)
-        train_supervised(
-            stage,
-            learner,
-            draw,
-            run=self.run,
-            save=lambda: save_stage(self.run, stage, learner, self.tokenizer),
-            seed=self.recipe.seed,
-            batch_size=config.batch_size,
-            checkpoint_every=config.checkpoint_every,
-            started=self.started,
-        )
+        with _stopped_at_once():
+            train_supervised(
+                stage,
+                learner,
+                draw,
+                run=self.run,
+                save=lambda: save_stage(self.run, stage, learner, self.tokenizer),
+                seed=self.recipe.seed,
+                batch_size=config.batch_size,
+                checkpoint_every=config.checkpoint_every,
+                started=self.started,
+            )
 
     async def _demonstrations(self, config: SFTStage) -> list[Sample]:
-        """Trajectories of the scripted expert through the real tools."""
+        """What is imitated: trajectories of the scripted expert or of a policy, through the real tools."""
         seed = self.recipe.seed
         tasks = self._pool(config.hops).draw(rng(seed, "demonstrations"), config.demonstrations)
-        expert = ExpertEngine(self.renderer, tasks, config.expert, seed=derive_seed(seed, "expert"))
-        with Progress("demonstrations", len(tasks), unit="trajectories") as progress:
-            groups = await self.train.rollout(tasks, expert, SamplingParams(), progress=lambda _: progress.advance())
-        kept = [trajectory for group in groups for trajectory in group if trajectory.status is Status.COMPLETED]
-        if not kept:
-            raise InputError("the expert completed no demonstration; raise limits.max_turns and limits.max_tokens")
-        return [_flat(trajectory) for trajectory in kept]
+        if config.rejection is None:
+            return [_flat(one) for one in await expert_demonstrations(self.train, tasks, config.expert, seed)]
+        model, engine = self.model, self.engine
+        if config.rejection.policy is not None:
+            model = load_model(config.rejection.policy).to(self.recipe.device)
+            engine = make_engine(self.recipe, model, self.tokenizer)
+        await engine.load(parameters(model), 0)
+        return [_flat(one) for one in await sampled_demonstrations(self.train, tasks, config.rejection, engine, self.run, seed)]
 
     def _pool(self, mix: Mix | None, rates: PassRates | None = None) -> TaskPool:
         return TaskPool(self.data.train_tasks, mix, rates)
@@ -328,6 +336,19 @@ class _Pipeline:
             summary["gain_by_hops"] = _gain_by_hops(whole["rl"], whole["sft"])
         self.run.finish(summary)
         return summary
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Ctrl-C stops a loop that awaits nothing. The event loop's own handler waits for the next await, which comes after the stage."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ split by page: no evidence page of an evaluation task serves a training task, an
 over all of them. A data-set run has questions in two files; a training question that is also a test question is left out.
 """
 
-import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Literal, cast
 from transformers import PreTrainedTokenizerFast
 
 from spadework.core.errors import InputError
+from spadework.core.events import file_hash
 from spadework.core.seeds import rng
 from spadework.corpus.document import Corpus, Document
 from spadework.corpus.ingest import read_documents
@@ -154,7 +154,7 @@ def _dataset(recipe: Recipe, data: DatasetData, training: bool) -> Data:
     else:
         corpus = MemoryCorpus(list(read_documents(data.corpus)), snippets=recipe.tools.snippet)
         hashes = {"corpus": content_hash(corpus)}
-    hashes |= {"test": _file_hash(data.test)}
+    hashes |= {"test": file_hash(data.test)}
     asked = read_tasks(data.test)
     test_tasks = _held_out(recipe, data.test, asked)
     if not training:
@@ -166,14 +166,16 @@ def _dataset(recipe: Recipe, data: DatasetData, training: bool) -> Data:
             tasks.setdefault(task.hops, []).append(task)
     if not tasks:
         raise InputError(f"data.train: every question of {data.train} is also in {data.test}; give different files")
-    if recipe.sft and (bare := next((task for found in tasks.values() for task in found if not task.meta.get("steps")), None)):
+    imitates = recipe.sft and recipe.sft.rejection is None
+    if imitates and (bare := next((task for found in tasks.values() for task in found if not task.meta.get("steps")), None)):
         raise InputError(
-            f"sft: {data.train} has no demonstrations (task '{bare.id}' has no meta.steps for the scripted expert); set sft=null"
+            f"sft: {data.train} has no demonstrations (task '{bare.id}' has no meta.steps for the scripted expert); set sft=null "
+            "or sft.rejection={}"
         )
     evidence = {key for task in asked for key in task.evidence}
     # A checkpoint that reads nothing needs none of them, and a large corpus stays on disk.
     pages = [page for page in corpus if page.id not in evidence] if recipe.reading or recipe.model.preset else []
-    return Data(corpus, corpus, pages, tasks, test_tasks, (), hashes | {"train": _file_hash(data.train)})
+    return Data(corpus, corpus, pages, tasks, test_tasks, (), hashes | {"train": file_hash(data.train)})
 
 
 def _held_out(recipe: Recipe, path: Path, tasks: list[Task]) -> list[Task]:
@@ -189,11 +191,6 @@ def _held_out(recipe: Recipe, path: Path, tasks: list[Task]) -> list[Task]:
         found = by_hops[hops]
         chosen += stream.sample(found, min(len(found), recipe.eval.tasks_per_hop))
     return [tasks[index] for index in sorted(chosen)]
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def make_tokenizer(data: Data, vocab_size: int) -> PreTrainedTokenizerFast:

@@ -15,7 +15,7 @@ from typing import Any
 
 from spadework.core.errors import InputError
 
-__all__ = ["PINNED", "Prompt", "load_prompt", "read_answer", "read_score", "read_verdict"]
+__all__ = ["PINNED", "Prompt", "load_prompt", "read_answer", "read_score", "read_thought", "read_verdict"]
 
 PINNED = {
     "step": "7e7e7042a9d72a4b8e711bbd28033fe14d5fde80967011aa56e406725bab33dd",
@@ -24,6 +24,7 @@ PINNED = {
     "correctness": "6a14cd197abc94b39a7f61528b1f8c644c8e3dc6b213ba684dfe3576910ff5c8",
     "completeness": "70cbf8fbb83404ce0fe6e96200b759b4974db1536a46e1957d44d17d58881f2c",
     "soundness": "8eb36abe73a9f5b108e72661ce9015cc419a7bae98259c86cfbc10f9be21f1d0",
+    "thought": "b8c010155a7345028601273f3b8beeb3f73c4653ae25d82b429ac48efa04da74",
     "wording": "7de571f9f0bb05c000a159dbf8eb5c4c2356dd1b2a6bc19d777d82569b54d327",
 }
 """SHA-256 of every prompt file."""
@@ -109,6 +110,18 @@ def read_answer(reply: str) -> str:
     if not found:
         raise ValueError(f"no answer in the reply '{_end(reply)}'")
     return found[-1].strip()
+
+
+def read_thought(reply: str) -> str:
+    """The last `Thought: ...` line of a reply.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found: list[str] = re.findall(r"^\W*thought\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
+    if not found:
+        raise ValueError(f"no thought in the reply '{_end(reply)}'")
+    return found[-1].strip().strip("*")
 
 
 def _end(reply: str) -> str:

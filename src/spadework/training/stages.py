@@ -17,7 +17,7 @@ from spadework.training.learner import LearnerConfig
 from spadework.training.parts import Parts, build_parts
 from spadework.training.reading import ReadingPhase
 
-__all__ = ["Mix", "RLStage", "ReadingStage", "SFTStage", "SupervisedStage"]
+__all__ = ["Mix", "RLStage", "ReadingStage", "RejectionSampling", "SFTStage", "SupervisedStage"]
 
 Mix = dict[int, float]
 """Number of hops -> share of the tasks."""
@@ -53,14 +53,32 @@ class ReadingStage(SupervisedStage):
         return self.phases[-1]
 
 
+class RejectionSampling(Config):
+    """Demonstrations from a policy: the best right attempts at every task (STaR, arXiv 2203.14465; RFT, 2308.01825; WebSailor, 2507.02592).
+
+    What is right and what is a fault says `synthesis/curation/process.py`.
+    """
+
+    policy: str | None = None
+    """A checkpoint with the policy's tokens, for example one of an earlier run; null: the model itself, as it is when the stage begins."""
+    samples: int = Field(default=8, gt=0)
+    """Attempts at a task."""
+    keep: int = Field(default=1, gt=0)
+    """Most attempts of a task that are imitated, with different calls each."""
+    sampling: SamplingParams = SamplingParams(max_tokens=48)
+
+
 class SFTStage(SupervisedStage):
-    """Imitation of the scripted expert."""
+    """Imitation of the scripted expert, or of what a policy does right."""
 
     steps: int = 300
     demonstrations: int = Field(default=3000, gt=0)
+    """Tasks that are drawn. The expert demonstrates each once; a policy attempts each several times, and not all may be solved."""
     hops: Mix | None = Field(default={1: 0.4, 2: 0.4, 3: 0.2})
     """null: all tasks of a data set alike."""
     expert: ExpertConfig = ExpertConfig()
+    rejection: RejectionSampling | None = None
+    """Rejection sampling of a policy in place of the expert; null: the expert."""
     replay: ReadingPhase | None = None
     """Sequences of reading among the demonstrations, so that what it has taught is not unlearned; `share` is theirs of all sequences."""
 
@@ -70,6 +88,12 @@ class SFTStage(SupervisedStage):
         if replay is not None and replay.share >= 1:
             raise ValueError(f"a share of {replay.share:g} leaves no demonstrations; give less than 1")
         return replay
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.rejection is not None and self.expert != ExpertConfig():
+            raise ConfigError("sft.expert has no effect with sft.rejection, whose demonstrations come from a policy; set sft.expert={}")
+        return self
 
 
 class RLStage(Config):

@@ -16,8 +16,13 @@ from spadework.training.packed import ModelWeights
 __all__ = ["check_teacher", "load_teacher"]
 
 
-def check_teacher(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_teacher(path: str | Path, tokenizer: PreTrainedTokenizerBase, setting: str = "rl.teacher") -> None:
     """Refuse a teacher that reads other tokens than the policy.
+
+    Args:
+        path: its checkpoint.
+        tokenizer: the policy's.
+        setting: what names it in the recipe.
 
     Raises:
         InputError: there is no tokenizer, or it is another one.
@@ -26,7 +31,7 @@ def check_teacher(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
     wrong = sorted((number, token) for token, number in mine.items() ^ theirs.items())
     if wrong:
         raise InputError(
-            f"rl.teacher: {path} has another tokenizer than the policy ({len(theirs)} and {len(mine)} tokens, which first differ at "
+            f"{setting}: {path} has another tokenizer than the policy ({len(theirs)} and {len(mine)} tokens, which first differ at "
             f"{wrong[0][0]}: {wrong[0][1]!r}); a teacher must read the policy's tokens, so take one of the same family"
         )
 

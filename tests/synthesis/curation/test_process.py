@@ -3,7 +3,7 @@
 import pytest
 
 from spadework.core.messages import Message, ToolCall, Turn
-from spadework.synthesis.curation.process import ProcessFilter
+from spadework.synthesis.curation.process import Fault, ProcessFilter
 from spadework.tasks.task import Task
 from spadework.trajectories.tree import Status, Trajectory
 
@@ -12,7 +12,7 @@ TASK = Task(id="t", question="Who?", answers=("Velor Tash",))
 
 def attempt(*turns: tuple[str, str, str], answer: str = "velor tash", status: Status = Status.COMPLETED) -> Trajectory:
     """Turns of (what is written, the query, how the call ended), then an answer. Every node has 10 tokens."""
-    made = Trajectory("t", status=status, answer=answer or None)
+    made = Trajectory("t", status=status, answer=answer or None)  # its task names no evidence
     last = made.add("prompt", [0] * 10, parent=None).id
     for text, query, end in turns:
         turn = Turn(thought=text, calls=(ToolCall(name="search", arguments={"query": query}),))
@@ -49,7 +49,19 @@ CIRCLE = "one two three four five six seven eight nine ten "
 )
 def test_one_fault_at_a_time(trajectory: Trajectory, options: dict[str, int], fault: str) -> None:
     found = ProcessFilter.model_validate(options).faults(TASK, trajectory)
-    assert len(found) == bool(fault) and all(fault in one for one in found), found
+    assert len(found) == bool(fault) and all(fault in one.text for one in found), found
+
+
+def test_an_answer_before_its_evidence_is_a_guess() -> None:
+    task = TASK.model_copy(update={"evidence": ("d1", "d2")})
+    seen = attempt(*GOOD)
+    assert ProcessFilter(evidence=False).faults(task, seen) == []
+    assert ProcessFilter().faults(task, seen) == [Fault("guessed", "the page d1 of the evidence was never shown")]
+    observations = [node for node in seen.nodes if node.kind == "observation"]
+    observations[0].meta["documents"] = ["d1", "d9"]
+    assert ProcessFilter().faults(task, seen) == [Fault("guessed", "the page d2 of the evidence was never shown")]
+    observations[1].meta["documents"] = ["d2"]
+    assert ProcessFilter().faults(task, seen) == []
 
 
 def test_rejection_sampling_keeps_the_good_ones_in_order() -> None:

@@ -3,6 +3,8 @@
 A task meets the gates in their order and the first that drops it is its last, so cheap gates come first. Tasks flow through in batches:
 a gate with a model asks about a batch at once, and memory does not grow with the number of tasks, except for what a gate remembers. A gate
 whose infrastructure fails leaves the task undecided: neither kept nor dropped.
+
+A curation that goes on (`resume.py`) is given the decisions of the first tasks. Only gates that remember tasks see these again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +13,7 @@ from itertools import islice
 from typing import Literal
 
 from spadework.core.errors import BrokenError, InputError
-from spadework.synthesis.gates.gate import Gate, Ground
+from spadework.synthesis.gates.gate import Check, Gate, Ground
 from spadework.synthesis.ledger import Verdict, with_verdicts
 from spadework.tasks.task import Task
 
@@ -38,16 +40,17 @@ class Decision:
     why: str = ""
 
 
-def curate(tasks: Iterable[Task], gates: Sequence[Gate], ground: Ground) -> Iterator[Decision]:
+def curate(tasks: Iterable[Task], gates: Sequence[Gate], ground: Ground, *, done: Sequence[Decision] = ()) -> Iterator[Decision]:
     """Put tasks through gates.
 
     Args:
         tasks: read as they are needed.
         gates: in the order in which they are asked.
         ground: what they check against.
+        done: what the same gates have decided of the first tasks.
 
     Returns:
-        One decision per task, in their order.
+        One decision per further task, in their order.
 
     Raises:
         InputError: the ground lacks what a gate needs, a task does not come from it, or has no ledger where a gate reads it.
@@ -72,8 +75,24 @@ def curate(tasks: Iterable[Task], gates: Sequence[Gate], ground: Ground) -> Iter
         return [_decision(task, verdicts[number], broken.get(number)) for number, task in enumerate(chunk)]
 
     stream = iter(tasks)
+    _remind(list(zip(gates, checks, strict=True)), list(islice(stream, len(done))), done)
     while chunk := list(islice(stream, _BATCH)):
         yield from decide(chunk)
+
+
+def _remind(gates: Sequence[tuple[Gate, Check]], tasks: Sequence[Task], done: Sequence[Decision]) -> None:
+    """Show the gates that remember tasks what an earlier process has shown them."""
+    places = {gate.registered_as: place for place, (gate, _) in enumerate(gates)}
+
+    def saw(one: Decision, place: int) -> bool:
+        return one.fate == "kept" or place < places[one.gate] or (one.fate == "dropped" and place == places[one.gate])
+
+    for place, (gate, check) in enumerate(gates):
+        seen = [task for task, one in zip(tasks, done, strict=True) if saw(one, place)] if gate.remembers else []
+        for start in range(0, len(seen), _BATCH):
+            gate.prepare(seen[start : start + _BATCH])
+            for task in seen[start : start + _BATCH]:
+                check(task)
 
 
 def missing(gate: Gate, ground: Ground) -> str:

@@ -45,6 +45,8 @@ class Gate(Part):
 
     needs: ClassVar[tuple[Need, ...]] = ()
     """What of the ground must be there."""
+    remembers: ClassVar[bool] = False
+    """Whether a verdict depends on the tasks before, so that a curation that goes on has to show them again."""
 
     @abstractmethod
     def open(self, ground: Ground) -> Check:

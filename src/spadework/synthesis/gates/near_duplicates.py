@@ -5,6 +5,8 @@ and are different questions. They are also the same if they have the same answer
 yes or a no says too little for that. The first one is kept. `semantic-duplicates` finds other words for the same.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from spadework.synthesis.curation.asked import asked
@@ -20,6 +22,7 @@ __all__ = ["NearDuplicates"]
 class NearDuplicates(Gate):
     """No question that is nearly an earlier one."""
 
+    remembers: ClassVar[bool] = True
     threshold: float = Field(default=0.8, gt=0, le=1)
     """Estimated Jaccard similarity of character 5-grams from which on two questions are alike."""
 

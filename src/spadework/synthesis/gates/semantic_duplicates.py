@@ -7,7 +7,7 @@ vectors hardly tell them apart.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field, PrivateAttr
@@ -27,6 +27,7 @@ __all__ = ["SemanticDuplicates"]
 class SemanticDuplicates(Gate):
     """No question that means what an earlier one means."""
 
+    remembers: ClassVar[bool] = True
     model: str
     """Name of a sentence-transformers model, or a folder."""
     threshold: float = Field(default=0.9, gt=0, le=1)
