@@ -18,8 +18,9 @@ from spadework.rewards.matching import em, norm_squad
 
 __all__ = ["Fault", "JudgeServer", "rule"]
 
-Fault = Literal["none", "error", "busy", "denied", "refused", "drop", "silent", "drip", "garbage", "mute"]
-"""500; 429; 401; 400; the connection closed; no reply at all; a byte now and then; a body that is not JSON; a reply without a verdict."""
+Fault = Literal["none", "error", "busy", "denied", "refused", "drop", "silent", "drip", "garbage", "mute", "empty"]
+"""500; 429; 401; 400; the connection closed; no reply at all; a byte now and then; a body that is not JSON; a reply without
+a verdict; one without a text."""
 _STATUS = {"error": 500, "busy": 429, "denied": 401, "refused": 400}
 
 
@@ -115,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif status := _STATUS.get(fault):
             self._send(status, b"{}")
         else:
-            content = "I would rather not say." if fault == "mute" else judge.reply(prompt)
+            content = {"mute": "I would rather not say.", "empty": None}[fault] if fault in ("mute", "empty") else judge.reply(prompt)
             self._send(200, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode())
 
     def _send(self, status: int, body: bytes) -> None:

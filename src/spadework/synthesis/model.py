@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr
 
 from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError
+from spadework.corpus.document import Pages
 from spadework.rewards.endpoint import Endpoint
 from spadework.rewards.prompt import load_prompt, read_verdict
 from spadework.synthesis.draft import constants
@@ -27,11 +28,13 @@ from spadework.synthesis.statements import Statement, is_literal
 from spadework.synthesis.wording import LIST_INSTRUCTION, tells
 from spadework.tasks.task import Task
 
-__all__ = ["Model", "NoReply", "faults", "judged", "reworded"]
+__all__ = ["Model", "NoReply", "evidence_of", "faults", "judged", "read_soundness", "reworded", "said", "soundness_prompt"]
 
 T = TypeVar("T")
 _LONGEST = 1_500
 """Characters of a question."""
+_PAGE = 4_000
+"""Characters of an evidence page that a model is shown."""
 _ENUMERATION = re.compile(r"\(\d+\) ")
 
 
@@ -61,7 +64,7 @@ class Model(Config):
         return self._asked
 
     def ask(self, prompts: Sequence[str], read: Callable[[str], T]) -> list[T | NoReply]:
-        """Ask many questions at once.
+        """Ask many questions, as many at once as the endpoint allows: a dead one is found out after a few and not after all.
 
         Returns:
             For every prompt what `read` made of its reply, or why there is none.
@@ -70,6 +73,10 @@ class Model(Config):
             InputError: the budget is spent, or the server refused the key, the model or the address.
             BrokenError: `patience` questions in a row had no usable reply.
         """
+        size = self.endpoint.concurrency
+        return [reply for start in range(0, len(prompts), size) for reply in self._ask(prompts[start : start + size], read)]
+
+    def _ask(self, prompts: Sequence[str], read: Callable[[str], T]) -> list[T | NoReply]:
         new = sum(not self.endpoint.knows(prompt) for prompt in dict.fromkeys(prompts))
         if self.budget is not None and self._asked + new > self.budget:
             raise InputError(
@@ -102,8 +109,9 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
     """
     for batch in _batches(tasks, model.endpoint.concurrency):
         wordings: dict[int, str] = {}
-        wrong: dict[int, str] = {}
-        rest = list(range(len(batch)))
+        # A request for a report names what its query describes, for example: no other wording of it can be checked.
+        wrong = {place: f"no wording of it can be checked: {fault}" for place, task in enumerate(batch) if (fault := faults(task.question, task))}
+        rest = [place for place in range(len(batch)) if place not in wrong]
         for _ in range(model.tries):
             replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], _question)
             again = []
@@ -125,13 +133,17 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
 
 
 def judged(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
-    """Tasks with a verdict `soundness` in the ledger, in their order. A task without a usable reply gets none.
+    """Tasks with a verdict `soundness` in the ledger, in their order. A task without a usable reply gets none, and so does a twin without
+    an answer, which no evidence leads to.
 
     Args, Raises: see `reworded`.
     """
     for batch in _batches(tasks, model.endpoint.concurrency):
-        for task, reply in zip(batch, model.ask([_soundness_prompt(task) for task in batch], _verdict), strict=True):
-            yield task if isinstance(reply, NoReply) else with_verdicts(task, [reply._replace(evidence=[model.endpoint.model])])
+        asked = [task for task in batch if task.meta.get("answerable") is not False]
+        replies = iter(model.ask([soundness_prompt(task, evidence_of(task)) for task in asked], read_soundness))
+        for task in batch:
+            reply = next(replies) if task.meta.get("answerable") is not False else NoReply("it has no answer")
+            yield task if isinstance(reply, NoReply) else with_verdicts(task, [Verdict("soundness", *reply, [model.endpoint.model])])
 
 
 def faults(question: str, task: Task) -> str:
@@ -172,10 +184,38 @@ def _wording_prompt(task: Task, fault: str) -> str:
     return load_prompt("wording").fill(question=task.question, names=names, fault=fault or "nothing yet")
 
 
-def _soundness_prompt(task: Task) -> str:
-    ledger = ledger_of(task)
-    evidence = [_sentence(statement, ledger) for statement in ledger.statements]
+def soundness_prompt(task: Task, evidence: Sequence[str]) -> str:
+    """The question whether a task is sound, given what its answer rests on."""
     return load_prompt("soundness").fill(question=task.question, answer=task.answers[0], evidence=evidence)
+
+
+def read_soundness(reply: str) -> tuple[bool, str]:
+    """Whether a reply finds a task sound, and its reasons.
+
+    Raises:
+        ValueError: there is no verdict.
+    """
+    return read_verdict(reply, "yes", "no") == "yes", said(reply)
+
+
+def said(reply: str) -> str:
+    """A reply as the reason of a verdict: one line of at most 300 characters."""
+    return " ".join(reply.split())[:300]
+
+
+def evidence_of(task: Task, pages: Pages | None = None) -> list[str]:
+    """What the answer of a task rests on, in words: the statements of its ledger, or without a ledger its evidence pages.
+
+    Raises:
+        InputError: it has no ledger, and there are no pages or it names none that is there.
+    """
+    if "ledger" in task.meta or pages is None:
+        ledger = ledger_of(task)
+        return [_sentence(statement, ledger) for statement in ledger.statements]
+    found = [page for key in task.evidence if (page := pages.get(key)) is not None and page.id == key]
+    if not found:
+        raise InputError(f"task '{task.id}' has no ledger and none of its evidence is among these pages; give its own")
+    return [f"{page.title}: {page.text[:_PAGE]}" for page in found]
 
 
 def _sentence(statement: Statement, ledger: Ledger) -> str:
@@ -197,11 +237,6 @@ def _question(reply: str) -> str:
     if not found:
         raise ValueError(f"no question in the reply '{' '.join(reply.split())[-80:]}'")
     return found[-1].strip().strip("*")
-
-
-def _verdict(reply: str) -> Verdict:
-    reason = " ".join(reply.split())[:300]
-    return Verdict("soundness", read_verdict(reply, "yes", "no") == "yes", reason)
 
 
 def _batches(tasks: Iterable[Task], size: int) -> Iterator[list[Task]]:
