@@ -1,9 +1,10 @@
 """A frozen model behind an OpenAI-compatible server, for rewards that ask one: judges, readers, raters.
 
 A question is a prompt, a reply its text, at temperature 0 unless samples are wanted. Replies are cached on disk by content (model, prompt,
-length, sampling), so a repeated or resumed run asks nothing twice. At most `concurrency` questions are open at once, and each has a deadline that includes its retries. What
-the infrastructure does wrong (no connection, 429, 5xx, a body or a reply that cannot be read) is retried and then a `BrokenError`: never a
-score. A refused key or an unknown model is an `InputError`. The key is read from the environment and appears in no file and no message.
+length, sampling), so a repeated or resumed run asks nothing twice. At most `concurrency` questions are open at once, and each has a
+deadline that includes its retries. What the infrastructure does wrong (no connection, 429, 5xx, a body or a reply that cannot be read) is
+retried and then a `BrokenError`: never a score. A refused key or an unknown model is an `InputError`. The key is read from the environment
+and appears in no file and no message.
 """
 
 import hashlib

@@ -110,7 +110,8 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
     for batch in _batches(tasks, model.endpoint.concurrency):
         wordings: dict[int, str] = {}
         # A request for a report names what its query describes, for example: no other wording of it can be checked.
-        wrong = {place: f"no wording of it can be checked: {fault}" for place, task in enumerate(batch) if (fault := faults(task.question, task))}
+        own = {place: faults(task.question, task) for place, task in enumerate(batch)}
+        wrong = {place: f"no wording of it can be checked: {fault}" for place, fault in own.items() if fault}
         rest = [place for place in range(len(batch)) if place not in wrong]
         for _ in range(model.tries):
             replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], _question)
@@ -133,8 +134,9 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
 
 
 def judged(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
-    """Tasks with a verdict `soundness` in the ledger, in their order. A task without a usable reply gets none, and so does a twin without
-    an answer, which no evidence leads to.
+    """Tasks with a verdict `soundness` in the ledger, in their order.
+
+    A task without a usable reply gets none, and neither does a twin without an answer, which no evidence leads to.
 
     Args, Raises: see `reworded`.
     """
