@@ -13,7 +13,7 @@ several wordings of a question, streaming.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import Field, PrivateAttr
 
@@ -28,7 +28,7 @@ from spadework.synthesis.statements import Statement, is_literal
 from spadework.synthesis.wording import LIST_INSTRUCTION, tells
 from spadework.tasks.task import Task
 
-__all__ = ["Model", "NoReply", "evidence_of", "faults", "judged", "read_soundness", "reworded", "said", "soundness_prompt"]
+__all__ = ["Model", "NoReply", "evidence_of", "fate", "faults", "judged", "read_soundness", "reworded", "said", "soundness_prompt"]
 
 T = TypeVar("T")
 _LONGEST = 1_500
@@ -63,6 +63,12 @@ class Model(Config):
         """Questions that went to the endpoint so far."""
         return self._asked
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its replies depend on; where it is and how patiently it is asked are no part of it."""
+        prompts = {name: load_prompt(name).sha256[:12] for name in ("wording", "soundness")}
+        return {"name": self.endpoint.model, "max_tokens": self.endpoint.max_tokens, "tries": self.tries, "prompts": prompts}
+
     def ask(self, prompts: Sequence[str], read: Callable[[str], T]) -> list[T | NoReply]:
         """Ask many questions, as many at once as the endpoint allows: a dead one is found out after a few and not after all.
 
@@ -75,6 +81,10 @@ class Model(Config):
         """
         size = self.endpoint.concurrency
         return [reply for start in range(0, len(prompts), size) for reply in self._ask(prompts[start : start + size], read)]
+
+    def known(self, prompts: Iterable[str], read: Callable[[str], T]) -> dict[str, T]:
+        """What the endpoint has replied already to some of the questions, for example before it died in the middle of them."""
+        return {prompt: self.endpoint.ask(prompt, read) for prompt in prompts if self.endpoint.knows(prompt)}
 
     def _ask(self, prompts: Sequence[str], read: Callable[[str], T]) -> list[T | NoReply]:
         new = sum(not self.endpoint.knows(prompt) for prompt in dict.fromkeys(prompts))
@@ -146,6 +156,16 @@ def judged(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
         for task in batch:
             reply = next(replies) if task.meta.get("answerable") is not False else NoReply("it has no answer")
             yield task if isinstance(reply, NoReply) else with_verdicts(task, [Verdict("soundness", *reply, [model.endpoint.model])])
+
+
+def fate(task: Task) -> tuple[bool, list[str]]:
+    """What became of a task that was reworded and judged: whether it is kept, and what to count."""
+    verdicts = {verdict.gate: verdict for verdict in ledger_of(task).gates}
+    wording, soundness = verdicts["wording"], verdicts.get("soundness")
+    # Names and numbers differ from task to task, and the reasons are to be counted.
+    worded = "worded" if wording.passed else re.sub(r"'.*'|\d+", "...", wording.reason)
+    judgement = "not judged" if soundness is None else "sound" if soundness.passed else "unsound, left out"
+    return soundness is None or soundness.passed, [worded, judgement]
 
 
 def faults(question: str, task: Task) -> str:

@@ -50,7 +50,7 @@ class Replies(Generic[T]):
                 except BrokenError as error:
                     self.dead = str(error)
             if self.dead:
-                self._found.update((prompt, self.endpoint.ask(prompt, self.read)) for prompt in part if self.endpoint.knows(prompt))
+                self._found.update(self._model.known(part, self.read))
 
     def __getitem__(self, prompt: str) -> T:
         """What was read from the reply to a question.
