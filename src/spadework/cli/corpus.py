@@ -56,8 +56,8 @@ def read(
 ) -> None:
     """Have a model read statements off every page, for `spadework synth --statements` to make tasks of.
 
-    Every page is a line of the file as soon as it is read. What of it stands on its page is counted. Ends with exit code 1 if pages are left
-    without a usable reply; --resume asks for them again.
+    Every page is a line of the file as soon as it is read. What of it stands on its page is counted. Ends with exit code 1 if pages are
+    left without a usable reply; --resume asks for them again.
 
     Example: spadework corpus read --corpus runs/corpus --endpoint http://127.0.0.1:8000/v1 --model Qwen3-8B --out runs/statements.jsonl
     """

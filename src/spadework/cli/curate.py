@@ -2,10 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spadework.cli.endpoint import EndpointUrl, ModelName, endpoint_values
 from spadework.cli.frame import AsJson, Overrides, print_result
 
 if TYPE_CHECKING:
@@ -28,15 +29,25 @@ def curate(
     attempts: Annotated[
         Path | None, typer.Option("--attempts", metavar="FILE", help="Trajectories of a policy at the tasks.", show_default=False)
     ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option(
+            "--statements", metavar="FILE", help="What a model has read off the corpus, if the tasks are of it.", show_default=False
+        ),
+    ] = None,
+    endpoint: EndpointUrl = None,
+    model: ModelName = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which gates there are, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Keep the tasks that pass all gates. Every verdict is written into its task.
 
-    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9.
+    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9. The model of --endpoint and --model is that of all gates that ask
+    one; `endpoint.deadline=30` is a setting of it.
 
     Example: spadework curate runs/tasks.jsonl --world 1 --gate uniqueness --gate necessity --out runs/good.jsonl
     """
+    from spadework.core.config import apply_overrides
     from spadework.core.errors import InputError
     from spadework.core.progress import track
     from spadework.synthesis.curation.curate import curate as decide
@@ -52,9 +63,11 @@ def curate(
     for target in (out, dropped):
         if target is not None and target.suffix not in (".jsonl", ".parquet"):
             raise InputError(f"{target}: tasks are written to .jsonl or .parquet files")
-    chosen = _gates(gate, settings or [])
+    options = apply_overrides({}, settings or [])
+    asked = endpoint_values(endpoint, model, options.pop("endpoint", None), out.with_name(f"{out.stem}.replies"))
+    chosen = _gates(gate, options, asked)
     tasks = read_tasks(file)
-    ground = _ground(chosen, corpus, world, pages, attempts)
+    ground = _ground(chosen, corpus, statements, world, pages, attempts)
     decisions = list(track(decide(tasks, chosen, ground), "curate", len(tasks), unit="tasks"))
     by_fate = {fate: [one for one in decisions if one.fate == fate] for fate in ("kept", "dropped", "undecided")}
     write_tasks([one.task for one in by_fate["kept"]], out)
@@ -71,27 +84,33 @@ def curate(
         raise typer.Exit(1)
 
 
-def _gates(names: list[str], settings: list[str]) -> list["Gate"]:
-    from spadework.core.config import apply_overrides
+def _gates(names: list[str], options: dict[str, Any], endpoint: dict[str, Any] | None) -> list["Gate"]:
+    """The gates; those that ask a model ask the one of the command, unless their own settings say otherwise."""
+    from spadework.core.config import merge
     from spadework.core.errors import ConfigError
     from spadework.synthesis.gates.gate import gates
 
-    options = apply_overrides({}, settings)
     if other := next((name for name in options if name not in names), None):
         raise ConfigError(f"setting '{other}': the gate is not asked; add --gate {other}, or leave it out")
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
         raise ConfigError(f"--gate {twice} is given twice")
-    return [gates.build(name, options.get(name), source="--gate") for name in names]
+    asking = [name for name in names if "endpoint" in gates.get(name, source="--gate").model_fields]
+    if endpoint is not None and not asking:
+        raise ConfigError("none of the gates asks a model; leave --endpoint out, or add one: `spadework curate --list`")
+    given = {"endpoint": endpoint} if endpoint is not None else {}
+    return [gates.build(name, merge(given if name in asking else {}, options.get(name) or {}), source="--gate") for name in names]
 
 
-def _ground(gates: list["Gate"], corpus: Path | None, world: int | None, pages: int, attempts: Path | None) -> "Ground":
+def _ground(
+    gates: list["Gate"], corpus: Path | None, statements: Path | None, world: int | None, pages: int, attempts: Path | None
+) -> "Ground":
     """Only what the gates need is built."""
     from spadework.core.errors import InputError
     from spadework.corpus.store import MemoryCorpus, open_corpus
     from spadework.corpus.worlds.generate import build_world
     from spadework.corpus.worlds.world import WorldConfig
-    from spadework.synthesis.corpus_graph import CorpusGraph
     from spadework.synthesis.gates.gate import Ground
+    from spadework.synthesis.source import graph_of
     from spadework.synthesis.statements import WorldGraph
     from spadework.trajectories.store import read_records
     from spadework.trajectories.tree import Trajectory
@@ -102,10 +121,13 @@ def _ground(gates: list["Gate"], corpus: Path | None, world: int | None, pages: 
         tried.setdefault(record.trajectory.task_id, []).append(record.trajectory)
     if corpus is not None and world is not None:
         raise InputError("name one origin of the tasks: --corpus DIR or --world SEED")
+    if statements is not None and corpus is None:
+        raise InputError("--statements FILE goes with --corpus DIR: it is what a model has read off its pages")
     if world is not None:
         made = build_world(WorldConfig.parse({"seed": world, "pages": pages}, source="--world"))
         return Ground(WorldGraph(made), made, MemoryCorpus(made.documents()) if "corpus" in needed else None, tried)
     if corpus is not None:
         opened = open_corpus(corpus)
-        return Ground(CorpusGraph(opened) if "graph" in needed else None, opened, opened, tried)
+        graph = graph_of(opened, statements) if "graph" in needed else None
+        return Ground(graph, opened, opened, tried)
     return Ground(attempts=tried)

@@ -1,9 +1,9 @@
 """What a model reads off the pages of a corpus, page by page, kept in a file.
 
 A claim is what the model says that a page says: subject, relation, object, and the sentence that it copied. It is taken for nothing here;
-which claims stand on their page is decided by `read_graph.py` whenever the file is used. A page is a line of the file as soon as it is read,
-known by a hash of its title and text: an endpoint that dies loses nothing, a page that changes is read again, and one that is gone is
-ignored. A page whose reply could not be used gets no line and is asked for again by the next call.
+which claims stand on their page is decided by `read_graph.py` whenever the file is used. A page is a line of the file as soon as it is
+read, known by a hash of its title and text: an endpoint that dies loses nothing, a page that changes is read again, and one that is gone
+is ignored. A page whose reply could not be used gets no line and is asked for again by the next call.
 
 Not done: pages longer than 20,000 characters to their end; several readings of a page.
 """

@@ -4,8 +4,9 @@ A model is not believed. A claim becomes a statement if
 
 - its sentence, or at least four words of it, is a sentence of the page;
 - one end is the page, by one of its names or as the pronoun that opens the sentence;
-- the other end is another page by a name that only this page has, and the sentence has one of its names. A title without its bracket ("Army" for
-  "Army (song)") counts only where `CorpusGraph` believes the mention, or the sentence has a word of the bracket; the whole title always does;
+- the other end is another page by a name that only this page has, and the sentence has one of its names. A title without its bracket
+  ("Army" for "Army (song)") counts only where `CorpusGraph` believes the mention, or the sentence has a word of the bracket; the whole
+  title always does;
 - the relation has telling words, and all of them stand in the sentence, names apart.
 
 What does not is dropped and counted by its reason. The relation of a statement is that of the claim between `{s}` and `{o}`.

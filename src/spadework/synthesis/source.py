@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
+from spadework.corpus.document import Corpus
 from spadework.corpus.store import StoredCorpus, open_corpus
 from spadework.corpus.worlds.generate import build_world
 from spadework.corpus.worlds.world import World, WorldConfig
@@ -13,7 +14,7 @@ from spadework.synthesis.corpus_graph import CorpusGraph
 from spadework.synthesis.read_graph import ReadGraph
 from spadework.synthesis.statements import Graph, WorldGraph
 
-__all__ = ["Source"]
+__all__ = ["Source", "graph_of"]
 
 
 class Source(Config):
@@ -64,5 +65,17 @@ class Source(Config):
         documents = self.documents()
         if isinstance(documents, World):
             return WorldGraph(documents)
-        graph = CorpusGraph(documents)
-        return graph if self.statements is None else ReadGraph(graph, read_claims(self.statements))
+        return graph_of(documents, self.statements)
+
+
+def graph_of(corpus: Corpus, statements: Path | None) -> Graph:
+    """The graph of a corpus.
+
+    Args:
+        corpus: the pages.
+        statements: what a model has read off them; None: without a model.
+
+    Raises:
+        InputError: there is no such file, or it is another one.
+    """
+    return CorpusGraph(corpus) if statements is None else ReadGraph(CorpusGraph(corpus), read_claims(statements))
