@@ -56,7 +56,9 @@ def test_an_endpoint_that_dies_in_the_middle_loses_nothing(tmp_path: Path, spade
     with JudgeServer(speaker, faults=chain(["none"] * 31, repeat("drop"))) as server:
         code, out, err = spadework(*SMALL, "--n", "25", "--out", parts, *at(server))
         first = len(server.prompts)
-    assert (code, out, err.count("\n")) == (1, "", 1) and "go on with --resume" in err and "8 questions in a row" in err
+    # Beside the progress.
+    (said,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert (code, out) == (1, "") and "go on with --resume" in said and "8 questions in a row" in said
     before = read_tasks(parts)
     assert 0 < len(before) < 25 and first == 31 + 8
     with JudgeServer(speaker) as server:
@@ -78,7 +80,7 @@ def test_a_bad_day_changes_no_task_that_it_does_not_hit(tmp_path: Path, spadewor
 
 def test_nonsense_keeps_the_templates_and_is_counted(tmp_path: Path, spadework) -> None:
     out = tmp_path / "t.jsonl"
-    with JudgeServer(lambda prompt: "Question: Who?" if "The question" in prompt else "Verdict: yes") as server:
+    with JudgeServer(lambda prompt: "Question: Who?" if value(prompt, "The question") else "Verdict: yes") as server:
         code, text, _ = spadework(*SMALL, "--n", "4", "--out", out, *at(server))
     assert code == 0 and "the template's wording stays: the name ... is missing" in text and "4 sound" in text
     templates = tmp_path / "plain.jsonl"
@@ -87,9 +89,9 @@ def test_nonsense_keeps_the_templates_and_is_counted(tmp_path: Path, spadework) 
     with JudgeServer(lambda prompt: "?") as server:
         code, _, err = spadework(*SMALL, "--n", "4", "--out", tmp_path / "none.jsonl", *at(server))
     assert (code, err.count("\n")) == (1, 1) and "questions in a row without a usable reply" in err
-    with JudgeServer(lambda prompt: "Question: Who?" if "The question" in prompt else "Verdict: no") as server:
+    with JudgeServer(lambda prompt: "Question: Who?" if value(prompt, "The question") else "Verdict: no") as server:
         code, _, err = spadework(*SMALL, "--n", "4", "--out", tmp_path / "none.jsonl", *at(server), "endpoint.concurrency=8")
-    assert (code, err.count("\n")) == (2, 1) and "finds none of 100 questions in a row sound" in err
+    assert code == 2 and "finds none of 100 questions in a row sound" in err
     assert not (tmp_path / "none.jsonl").exists()
 
 
@@ -171,7 +173,7 @@ def test_curate_gives_its_endpoint_to_the_gates_that_ask(tmp_path: Path, spadewo
     dying = tmp_path / "dying.jsonl"
     with JudgeServer(speaker, faults=chain(["none"] * 5, repeat("error"))) as server:
         code, out, _ = spadework(*gate, "--out", dying, *at(server))
-    assert code == 1 and re.search(r"\d+ undecided; the first: .*, gate judged: .*HTTP 500", out)
+    assert code == 1 and re.search(r"\d+ undecided; the first: .*, gate (judged|subjective): .*HTTP 500", out)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_curate_gives_its_endpoint_to_the_gates_that_ask(tmp_path: Path, spadewo
             (*SMALL, "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "endpoint.retry=1"),
             "unknown key 'endpoint.retry'; did you mean 'retries'?",
         ),
-        ((*SMALL, "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "model.try=1"), "unknown key 'try'; did you mean 'tries'?"),
+        ((*SMALL, "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "model.trie=1"), "unknown key 'trie'; did you mean 'tries'?"),
         ((*SMALL, "--statements", "x.jsonl"), "statements are read off the pages of a corpus, and a world is named"),
         (("corpus", "read", "--corpus", "no"), "name who reads: --endpoint URL --model NAME"),
         (("corpus", "read", "--corpus", "no", "tries=1"), "setting 'tries': known are those of `endpoint.` and `model.`"),

@@ -42,8 +42,8 @@ def curate(
 ) -> None:
     """Keep the tasks that pass all gates. Every verdict is written into its task.
 
-    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9. The model of --endpoint and --model is that of all gates that ask
-    one; `endpoint.deadline=30` is a setting of it.
+    Settings of gates are A.B=C, for example near-duplicates.threshold=0.9. The model of --endpoint and --model is that of all gates that
+    ask one; `endpoint.deadline=30` is a setting of it.
 
     Example: spadework curate runs/tasks.jsonl --world 1 --gate uniqueness --gate necessity --out runs/good.jsonl
     """
