@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spadework.cli.endpoint import EndpointUrl, ModelName, endpoint_values
+from spadework.cli.endpoint import EndpointUrl, ModelName, Statements, endpoint_values
 from spadework.cli.frame import AsJson, Overrides, print_result
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ def curate(
     attempts: Annotated[
         Path | None, typer.Option("--attempts", metavar="FILE", help="Trajectories of a policy at the tasks.", show_default=False)
     ] = None,
-    statements: Annotated[
-        Path | None,
-        typer.Option(
-            "--statements", metavar="FILE", help="What a model has read off the corpus, if the tasks are of it.", show_default=False
-        ),
-    ] = None,
+    statements: Statements = None,
     endpoint: EndpointUrl = None,
     model: ModelName = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which gates there are, and stop.")] = False,
@@ -51,12 +46,10 @@ def curate(
     from spadework.core.errors import InputError
     from spadework.core.progress import track
     from spadework.synthesis.curation.curate import curate as decide
-    from spadework.synthesis.gates.gate import gates
     from spadework.tasks.dataset import read_tasks, write_tasks
 
     if listed:
-        rows = {name: gates.get(name).published() for name in gates.names()}
-        print_result(rows, as_json, "\n".join(f"{name:20} {text}" for name, text in rows.items()))
+        _list(as_json)
         return
     if file is None or out is None or not gate:
         raise InputError("name a file of tasks, at least one --gate, and --out; --list says which gates there are")
@@ -82,6 +75,13 @@ def curate(
     print_result(result, as_json, "\n".join([*lines, f"{len(by_fate['kept'])} of {len(tasks)} tasks -> {out}"]))
     if by_fate["undecided"]:
         raise typer.Exit(1)
+
+
+def _list(as_json: bool) -> None:
+    from spadework.synthesis.gates.gate import gates
+
+    rows = {name: gates.get(name).published() for name in gates.names()}
+    print_result(rows, as_json, "\n".join(f"{name:20} {text}" for name, text in rows.items()))
 
 
 def _gates(names: list[str], options: dict[str, Any], endpoint: dict[str, Any] | None) -> list["Gate"]:

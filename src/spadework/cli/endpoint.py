@@ -11,7 +11,7 @@ import typer
 
 from spadework.core.errors import InputError
 
-__all__ = ["EndpointUrl", "ModelName", "endpoint_values"]
+__all__ = ["EndpointUrl", "ModelName", "Statements", "endpoint_values"]
 
 EndpointUrl = Annotated[
     str | None,
@@ -23,6 +23,13 @@ EndpointUrl = Annotated[
     ),
 ]
 ModelName = Annotated[str | None, typer.Option("--model", metavar="NAME", help="What the server calls the model.", show_default=False)]
+
+Statements = Annotated[
+    Path | None,
+    typer.Option(
+        "--statements", metavar="FILE", help="What a model has read off the corpus (`spadework corpus read`).", show_default=False
+    ),
+]
 
 
 def endpoint_values(url: str | None, model: str | None, settings: Any, cache: Path) -> dict[str, Any] | None:

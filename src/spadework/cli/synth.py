@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spadework.cli.endpoint import EndpointUrl, ModelName, endpoint_values
+from spadework.cli.endpoint import EndpointUrl, ModelName, Statements, endpoint_values
 from spadework.cli.frame import AsJson, OneCorpus, OneWorld, Overrides, Pages, Resume, print_result
 from spadework.core.errors import InputError
 
@@ -25,12 +25,7 @@ def synth(
     workers: Annotated[int, typer.Option("--workers", metavar="K", min=1, help="Processes; the result is the same.")] = 1,
     endpoint: EndpointUrl = None,
     model: ModelName = None,
-    statements: Annotated[
-        Path | None,
-        typer.Option(
-            "--statements", metavar="FILE", help="What a model has read off the corpus (`spadework corpus read`).", show_default=False
-        ),
-    ] = None,
+    statements: Statements = None,
     resume: Resume = False,
     listed: Annotated[bool, typer.Option("--list", help="List the makers and stop; with --json also their settings.")] = False,
     as_json: AsJson = False,

@@ -34,7 +34,7 @@ from spadework.core.errors import BrokenError, InputError
 from spadework.core.events import append_text, disk_errors, read_json, write_json
 from spadework.core.progress import Progress
 from spadework.core.run import first_difference
-from spadework.synthesis.ledger import locate
+from spadework.synthesis.ledger import ledger_of, locate
 from spadework.synthesis.makers.maker import Maker, makers, new_ones, question_key, task_at
 from spadework.synthesis.model import Model, fate, judged, reworded
 from spadework.synthesis.source import Source
@@ -170,8 +170,13 @@ def _template(task: dict[str, Any]) -> str:
 def _told(
     drawn: Iterable[_Drawn | None], keys: set[bytes], n: int, maker: Maker, graph: Graph, model: Model, fates: Counter[str]
 ) -> Iterator[tuple[int, str]]:
-    """New tasks that a model has worded and found sound, as lines; counts what became of all."""
+    """New tasks that a model has worded and found sound, as lines; counts what became of all.
+
+    While the endpoint is failing, tasks wait: if it turns out to be dead, those that it has failed are not made, and a later run draws
+    them again.
+    """
     stream, kept, in_vain = iter(drawn), 0, 0
+    waiting: list[Task] = []
     while kept < n:
         chunk: list[Task] = []
         short: InputError | None = None
@@ -189,11 +194,18 @@ def _told(
             fates.update(said)
             if sound:
                 kept, in_vain = kept + 1, 0
-                yield task.meta["draw"], task.model_dump_json()
+                waiting.append(task)
                 continue
             in_vain += 1
             if in_vain == _UNSOUND:
                 raise InputError(f"{model.endpoint.model} finds none of {in_vain} questions in a row sound; ask another model, or none")
+        if model.silent and (kept == n or short is not None):
+            raise BrokenError(
+                f"{model.endpoint.model} gave no usable reply at all; the first task: {ledger_of(waiting[0]).gates[0].reason}"
+            )
+        if not model.failing or kept == n or short is not None:
+            yield from ((task.meta["draw"], task.model_dump_json()) for task in waiting)
+            waiting.clear()
         if short is not None:
             raise short
 

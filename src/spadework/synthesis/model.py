@@ -33,6 +33,8 @@ __all__ = ["Model", "NoReply", "evidence_of", "fate", "faults", "judged", "read_
 T = TypeVar("T")
 _LONGEST = 1_500
 """Characters of a question."""
+_MUTE = "no usable reply"
+_STAYS = "the template's wording stays: "
 _PAGE = 4_000
 """Characters of an evidence page that a model is shown."""
 _ENUMERATION = re.compile(r"\(\d+\) ")
@@ -57,11 +59,22 @@ class Model(Config):
 
     _asked: int = PrivateAttr(default=0)
     _in_vain: int = PrivateAttr(default=0)
+    _replied: bool = PrivateAttr(default=False)
 
     @property
     def asked(self) -> int:
         """Questions that went to the endpoint so far."""
         return self._asked
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last question had no usable reply: maybe the endpoint is dead, and `patience` has not told yet."""
+        return self._in_vain > 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether there were questions, and no usable reply to any."""
+        return self._in_vain > 0 and not self._replied
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,7 +111,7 @@ class Model(Config):
         for prompt in prompts:
             try:
                 found.append(self.endpoint.ask(prompt, read))
-                self._in_vain = 0
+                self._in_vain, self._replied = 0, True
             except BrokenError as error:
                 self._in_vain += 1
                 if self._in_vain >= self.patience:
@@ -127,7 +140,7 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
             replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], _question)
             again = []
             for place, reply in zip(rest, replies, strict=True):
-                wrong[place] = reply.reason if isinstance(reply, NoReply) else faults(reply, batch[place])
+                wrong[place] = f"{_MUTE}: {reply.reason}" if isinstance(reply, NoReply) else faults(reply, batch[place])
                 if isinstance(reply, NoReply):
                     continue
                 if wrong[place]:
@@ -140,7 +153,7 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
                 verdict = Verdict("wording", True, f"worded by {model.endpoint.model}", [task.question])
                 yield with_verdicts(task.model_copy(update={"question": wordings[place]}), [verdict])
             else:
-                yield with_verdicts(task, [Verdict("wording", False, f"the template's wording stays: {wrong[place]}")])
+                yield with_verdicts(task, [Verdict("wording", False, f"{_STAYS}{wrong[place]}")])
 
 
 def judged(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
@@ -162,8 +175,10 @@ def fate(task: Task) -> tuple[bool, list[str]]:
     """What became of a task that was reworded and judged: whether it is kept, and what to count."""
     verdicts = {verdict.gate: verdict for verdict in ledger_of(task).gates}
     wording, soundness = verdicts["wording"], verdicts.get("soundness")
-    # Names and numbers differ from task to task, and the reasons are to be counted.
-    worded = "worded" if wording.passed else re.sub(r"'.*'|\d+", "...", wording.reason)
+    _, _, fault = wording.reason.partition(_STAYS)
+    # Names, numbers and replies differ from task to task, and the reasons are to be counted.
+    kind = _MUTE if fault.startswith(_MUTE) else re.sub(r" '.*'|\d+", " ...", fault)
+    worded = "worded" if wording.passed else f"in the template's words: {kind}"
     judgement = "not judged" if soundness is None else "sound" if soundness.passed else "unsound, left out"
     return soundness is None or soundness.passed, [worded, judgement]
 
