@@ -91,7 +91,9 @@ def test_nonsense_keeps_the_templates_and_is_counted(tmp_path: Path, spadework) 
             more = (*at(server), f"model.patience={patience}")
             code, _, err = spadework(*SMALL, "--n", "4", "--out", tmp_path / "none.jsonl", *more)
             said = (
-                "gave no usable reply at all; the first task" if patience == 99 else f"{patience} questions in a row without a usable reply"
+                "no question had a usable reply; the last: scripted at"
+                if patience == 99
+                else f"{patience} questions in a row without a usable reply"
             )
             assert (code, err.count("\n")) == (1, 1) and said in err
     # What has a reply that can not be used is kept as it is, if others had better ones.

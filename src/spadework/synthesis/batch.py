@@ -34,7 +34,7 @@ from spadework.core.errors import BrokenError, InputError
 from spadework.core.events import append_text, disk_errors, read_json, write_json
 from spadework.core.progress import Progress
 from spadework.core.run import first_difference
-from spadework.synthesis.ledger import ledger_of, locate
+from spadework.synthesis.ledger import locate
 from spadework.synthesis.makers.maker import Maker, makers, new_ones, question_key, task_at
 from spadework.synthesis.model import Model, fate, judged, reworded
 from spadework.synthesis.source import Source

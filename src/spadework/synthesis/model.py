@@ -60,6 +60,7 @@ class Model(Config):
     _asked: int = PrivateAttr(default=0)
     _in_vain: int = PrivateAttr(default=0)
     _replied: bool = PrivateAttr(default=False)
+    _fault: str = PrivateAttr(default="")
 
     @property
     def asked(self) -> int:
@@ -72,9 +73,9 @@ class Model(Config):
         return self._in_vain > 0
 
     @property
-    def silent(self) -> bool:
-        """Whether there were questions, and no usable reply to any."""
-        return self._in_vain > 0 and not self._replied
+    def silent(self) -> str:
+        """Why the last question has no usable reply, if no other one has had any; else empty."""
+        return "" if self._replied else self._fault
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class Model(Config):
                 found.append(self.endpoint.ask(prompt, read))
                 self._in_vain, self._replied = 0, True
             except BrokenError as error:
-                self._in_vain += 1
+                self._in_vain, self._fault = self._in_vain + 1, str(error)
                 if self._in_vain >= self.patience:
                     raise BrokenError(f"{self._in_vain} questions in a row without a usable reply; the last: {error}") from None
                 found.append(NoReply(str(error)))
