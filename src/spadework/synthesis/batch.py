@@ -200,9 +200,7 @@ def _told(
             if in_vain == _UNSOUND:
                 raise InputError(f"{model.endpoint.model} finds none of {in_vain} questions in a row sound; ask another model, or none")
         if model.silent and (kept == n or short is not None):
-            raise BrokenError(
-                f"{model.endpoint.model} gave no usable reply at all; the first task: {ledger_of(waiting[0]).gates[0].reason}"
-            )
+            raise BrokenError(f"no question had a usable reply; the last: {model.silent}")
         if not model.failing or kept == n or short is not None:
             yield from ((task.meta["draw"], task.model_dump_json()) for task in waiting)
             waiting.clear()
