@@ -127,6 +127,17 @@ def test_other_claims_are_dropped_and_counted(page: str, claim: tuple[str, str, 
     assert dict(graph.dropped) == {reason: 1} and graph.statements == graph_of(GOOD).statements
 
 
+def test_marks_that_an_extractor_has_left_make_no_difference() -> None:
+    pages = [
+        Document(id="a", title="Rock &amp; Roll", text="Rock &amp; Roll was sung by the singer Ada &quot;A&quot; Moon once."),
+        Document(id="b", title="Ada Moon", text="Ada Moon sang *Rock &amp; Roll* for the last time."),
+    ]
+    said = [Claim("Ada Moon", "sang", title, f"Ada Moon sang {title} for the last time.") for title in ("Rock & Roll", "Rock &amp; Roll")]
+    for claim in said:
+        (found,) = ReadGraph(CorpusGraph(MemoryCorpus(pages)), {page_key(pages[1]): [claim]}).statements
+        assert found[:3] == ("b", "{s} sang {o}.", "a") and found[4:] == (0, len(pages[1].text))
+
+
 def test_a_whole_title_says_which_is_meant() -> None:
     (found,) = graph_of({"ada": [("Ada Moon", "joined", "Army (song)", "She joined the Army in 1920.")]}).statements
     assert found[:3] == ("ada", "{s} joined {o}.", "army")

@@ -18,6 +18,7 @@ other words than the page's.
 """
 
 import hashlib
+import html
 import json
 import re
 from collections import Counter
@@ -54,7 +55,9 @@ class ReadGraph:
         self.entities: Sequence[str] = graph.entities
         self.dropped: Counter[str] = Counter()
         """Claims that are no statements, by reason."""
-        self._titles = {document.id: document.title for document in graph.corpus}
+        known = set(graph.entities)
+        pages = [document for document in graph.corpus if document.id in known]
+        self._titles = {document.id: html.unescape(document.title) for document in pages}
         self._called: dict[str, set[str]] = {}
         for key in graph.entities:
             for name in graph.names(key):
@@ -64,7 +67,7 @@ class ReadGraph:
         """Telling words of the sentence of each statement."""
         self._out: dict[str, list[Statement]] = {}
         self._in: dict[str, list[Statement]] = {}
-        for document in graph.corpus:
+        for document in pages:
             for claim in claims.get(page_key(document), ()):
                 self._add(document, claim)
 
@@ -164,6 +167,7 @@ class ReadGraph:
 
     def _grounded(self, document: Document, claim: Claim) -> tuple[Statement, frozenset[str]] | str:
         """The statement of a claim with the telling words of its sentence, or why it is none."""
+        claim = Claim(*map(html.unescape, claim))
         place = _place(claim.sentence, document)
         if place is None:
             return "the sentence is not on the page"
@@ -179,7 +183,7 @@ class ReadGraph:
             return "the other end is not in the sentence"
         if not self._meant(document.id, target, other, sentence):
             return "the other end may be something else of that name"
-        rest = plain(sentence)
+        rest = plain(html.unescape(sentence))
         for known in (name, *self._longest(document.id)):
             rest = re.sub(rf"(?<!\w){re.escape(known)}(?!\w)", " ", rest)
         relation, terms = self._terms(claim.relation), self._terms(rest)
@@ -217,11 +221,11 @@ def _place(claimed: str, document: Document) -> tuple[int, str] | None:
 
 
 def _flat(text: str) -> str:
-    return " ".join(plain(text).casefold().split())
+    return " ".join(plain(html.unescape(text)).casefold().split())
 
 
 def _stands(name: str, sentence: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", plain(sentence)) is not None
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", plain(html.unescape(sentence))) is not None
 
 
 def _terms(text: str) -> frozenset[str]:
