@@ -172,13 +172,14 @@ def _told(
 ) -> Iterator[tuple[int, str]]:
     """New tasks that a model has worded and found sound, as lines; counts what became of all.
 
-    While the endpoint is failing, tasks wait: if it turns out to be dead, those that it has failed are not made, and a later run draws
-    them again.
+    Tasks of which a question has failed wait until a later batch has had replies: if the endpoint turns out to be dead, they are not made,
+    and a later run draws them again. Which question of a batch is the last one that is answered is a matter of chance.
     """
     stream, kept, in_vain = iter(drawn), 0, 0
     waiting: list[Task] = []
     while kept < n:
         chunk: list[Task] = []
+        missed = model.missed
         short: InputError | None = None
         try:
             for _, line in islice(new_ones(stream, keys, n - kept, maker, graph), min(n - kept, model.endpoint.concurrency)):
@@ -189,6 +190,8 @@ def _told(
             told = list(judged(reworded(chunk, model), model))
         except BrokenError as error:
             raise BrokenError(f"{error}; what was made before is kept, go on with --resume") from None
+        if not model.failing:
+            yield from _lines(waiting)
         for task in told:
             sound, said = fate(task)
             fates.update(said)
@@ -201,11 +204,17 @@ def _told(
                 raise InputError(f"{model.endpoint.model} finds none of {in_vain} questions in a row sound; ask another model, or none")
         if model.silent and (kept == n or short is not None):
             raise BrokenError(f"no question had a usable reply; the last: {model.silent}")
-        if not model.failing or kept == n or short is not None:
-            yield from ((task.meta["draw"], task.model_dump_json()) for task in waiting)
-            waiting.clear()
+        if missed == model.missed or kept == n or short is not None:
+            yield from _lines(waiting)
         if short is not None:
             raise short
+
+
+def _lines(waiting: list[Task]) -> Iterator[tuple[int, str]]:
+    """What has waited, and waits no more."""
+    while waiting:
+        task = waiting.pop(0)
+        yield task.meta["draw"], task.model_dump_json()
 
 
 def _drawn(maker: Maker, graph: Graph, seed: int, start: int) -> Iterator[_Drawn | None]:

@@ -59,6 +59,7 @@ class Model(Config):
 
     _asked: int = PrivateAttr(default=0)
     _in_vain: int = PrivateAttr(default=0)
+    _missed: int = PrivateAttr(default=0)
     _replied: bool = PrivateAttr(default=False)
     _fault: str = PrivateAttr(default="")
 
@@ -66,6 +67,11 @@ class Model(Config):
     def asked(self) -> int:
         """Questions that went to the endpoint so far."""
         return self._asked
+
+    @property
+    def missed(self) -> int:
+        """Questions without a usable reply so far."""
+        return self._missed
 
     @property
     def failing(self) -> bool:
@@ -114,7 +120,7 @@ class Model(Config):
                 found.append(self.endpoint.ask(prompt, read))
                 self._in_vain, self._replied = 0, True
             except BrokenError as error:
-                self._in_vain, self._fault = self._in_vain + 1, str(error)
+                self._in_vain, self._missed, self._fault = self._in_vain + 1, self._missed + 1, str(error)
                 if self._in_vain >= self.patience:
                     raise BrokenError(f"{self._in_vain} questions in a row without a usable reply; the last: {error}") from None
                 found.append(NoReply(str(error)))
