@@ -213,7 +213,7 @@ def test_prompts_are_pinned(tmp_path: Path) -> None:
     assert {path.stem for path in PROMPTS.glob("*.txt")} == set(PINNED)
     for name, digest in PINNED.items():
         assert load_prompt(name).sha256 == digest == hashlib.sha256((PROMPTS / f"{name}.txt").read_bytes()).hexdigest()
-    with pytest.raises(InputError, match="unknown prompt 'korrect'; known: completeness, correctness"):
+    with pytest.raises(InputError, match="unknown prompt 'korrect'; known: alternative, closed_book, completeness"):
         load_prompt("korrect")
     with pytest.raises(InputError, match="cannot be read"):
         load_prompt(str(tmp_path / "none.txt"))
@@ -284,3 +284,35 @@ def test_an_endpoint_keeps_only_the_batch_without_a_cache(server: JudgeServer) -
     assert endpoint.ask("b", str) and len(server.prompts) == 3
     endpoint.ask("a", str)
     assert len(server.prompts) == 4
+
+
+def test_samples_are_asked_for_by_temperature_and_seed_and_kept_apart(tmp_path: Path) -> None:
+    with JudgeServer(lambda prompt: "Answer: x") as server:
+        options = {"url": server.url, "model": "scripted", "cache": tmp_path}
+        for more in ({}, {"temperature": 1.0, "seed": 0}, {"temperature": 1.0, "seed": 1}, {"temperature": 0.5, "seed": 1}):
+            for _ in range(2):  # the second time it is known
+                Endpoint(**options, **more).ask("Who?", read_answer)
+    assert [(body["temperature"], body.get("seed", "none")) for body in server.bodies] == [(0.0, "none"), (1.0, 0), (1.0, 1), (0.5, 1)]
+
+
+def test_a_reply_without_text_is_no_reply() -> None:
+    with JudgeServer(faults=["empty"]) as server:
+        endpoint = Endpoint(url=server.url, model="scripted", backoff=0.0)
+        assert endpoint.ask("x", read_answer) == "unknown" and len(server.prompts) == 2
+    with JudgeServer(faults=repeat("empty")) as server, pytest.raises(BrokenError, match="the reply has no text"):
+        Endpoint(url=server.url, model="scripted", backoff=0.0).ask("x", read_answer)
+
+
+def test_a_key_that_is_none_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer() as server:
+        endpoint = Endpoint(url=server.url, model="scripted", backoff=0.0)
+        for key in ("sk-\x07secret", "sk-\u00e9secret", "sk-a\nsk-secret"):
+            monkeypatch.setenv("SPADEWORK_JUDGE_KEY", key)
+            with pytest.raises(InputError, match=r"\$SPADEWORK_JUDGE_KEY holds characters that no key has") as caught:
+                endpoint.ask("x", read_answer)
+            assert "secret" not in str(caught.value)
+        monkeypatch.setenv("SPADEWORK_JUDGE_KEY", "sk-secret\n")  # as `cat file` gives it
+        endpoint.ask("x", read_answer)
+        assert server.keys == ["Bearer sk-secret"]
+    with pytest.raises(ConfigError, match="'url': String should match pattern"):
+        Endpoint.parse({"url": "127.0.0.1:8000", "model": "x"}, source="endpoint")

@@ -45,7 +45,7 @@ __all__ = [
     "print_result",
 ]
 
-_RESUMABLE = {"demo", "train", "sft", "compare", "synth", "curate", "rollout"}
+_RESUMABLE = {"demo", "train", "sft", "compare", "synth", "curate", "rollout", "corpus read"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 CorpusFolder = Annotated[Path, typer.Option("--corpus", metavar="DIR", help="A folder written by `spadework corpus build`.")]
@@ -146,7 +146,7 @@ def _say(text: str) -> None:
 
 
 def _how_to_continue(command: str | None) -> str:
-    if command not in _RESUMABLE:
+    if not {command, " ".join(sys.argv[1:3])} & _RESUMABLE:
         return "stopped"
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
     return f"stopped; continue with: {shlex.join(['spadework', *arguments, '--resume'])}"

@@ -1,9 +1,10 @@
 """A frozen model behind an OpenAI-compatible server, for rewards that ask one: judges, readers, raters.
 
-A question is a prompt, a reply its text at temperature 0. Replies are cached on disk by content (model, prompt, length), so a repeated or
-resumed run asks nothing twice. At most `concurrency` questions are open at once, and each has a deadline that includes its retries. What
-the infrastructure does wrong (no connection, 429, 5xx, a body or a reply that cannot be read) is retried and then a `BrokenError`: never a
-score. A refused key or an unknown model is an `InputError`. The key is read from the environment and appears in no file and no message.
+A question is a prompt, a reply its text, at temperature 0 unless samples are wanted. Replies are cached on disk by content (model, prompt,
+length, sampling), so a repeated or resumed run asks nothing twice. At most `concurrency` questions are open at once, and each has a
+deadline that includes its retries. What the infrastructure does wrong (no connection, 429, 5xx, a body or a reply that cannot be read) is
+retried and then a `BrokenError`: never a score. A refused key or an unknown model is an `InputError`. The key is read from the environment
+and appears in no file and no message.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import Field, PrivateAttr
@@ -38,7 +39,7 @@ class _Retry(Exception):
 class Endpoint(Config):
     """Where a frozen model is, and how patiently it is asked."""
 
-    url: str
+    url: str = Field(pattern=r"^https?://")
     """Base URL, for example http://127.0.0.1:8000/v1; `/chat/completions` is added."""
     model: str
     """Name of the model; pin a dated one, judges change."""
@@ -56,6 +57,10 @@ class Endpoint(Config):
     """Seconds before the first retry; doubled each time."""
     max_tokens: int = Field(default=1024, ge=1)
     """Length of a reply."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0 for a judgement; above it for samples."""
+    seed: int | None = None
+    """Sent along where there is one: other seeds are other samples."""
 
     _replies: dict[str, str] = PrivateAttr(default_factory=dict)
     _failures: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -106,7 +111,8 @@ class Endpoint(Config):
             list(pool.map(fetch, missing))
 
     def _key(self, prompt: str) -> str:
-        return hashlib.sha256(json.dumps([self.model, self.max_tokens, prompt]).encode()).hexdigest()
+        sampling = [] if self.temperature == 0.0 and self.seed is None else [self.temperature, self.seed]
+        return hashlib.sha256(json.dumps([self.model, self.max_tokens, prompt, *sampling]).encode()).hexdigest()
 
     def _path(self, key: str) -> Path | None:
         return self.cache / key[:2] / f"{key}.json" if self.cache else None
@@ -148,14 +154,20 @@ class Endpoint(Config):
         raise BrokenError(f"{self.model} at {self.url} gave no usable reply in {self.deadline:g} s and {self.retries} retries: {failure}")
 
     def _post(self, client: httpx.Client, prompt: str, until: float) -> str:
-        secret = os.environ.get(self.key_env, "")
-        body = {"model": self.model, "temperature": 0.0, "max_tokens": self.max_tokens, "messages": [{"role": "user", "content": prompt}]}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "messages": [{"role": "user", "content": prompt}],
+        }
+        if self.seed is not None:
+            body["seed"] = self.seed
         try:
             with client.stream(
                 "POST",
                 f"{self.url.rstrip('/')}/chat/completions",
                 json=body,
-                headers={"Authorization": f"Bearer {secret}"} if secret else {},
+                headers=self._headers(),
                 timeout=max(0.01, until - time.monotonic()),
             ) as response:
                 received = b""
@@ -163,9 +175,15 @@ class Endpoint(Config):
                     received += chunk
                     if time.monotonic() > until:
                         raise _Retry("the reply was not finished in time")
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Retry(f"{type(error).__name__} {error}".strip()) from None
         return self._content(response, received)
+
+    def _headers(self) -> dict[str, str]:
+        secret = os.environ.get(self.key_env, "").strip()
+        if not (secret.isascii() and secret.isprintable()):  # else the client quotes it in its complaint
+            raise InputError(f"${self.key_env} holds characters that no key has; set it again")
+        return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def _content(self, response: httpx.Response, body: bytes) -> str:
         status = response.status_code
@@ -177,6 +195,9 @@ class Endpoint(Config):
         if status != 200:
             raise BrokenError(f"{self.url} refused a question with HTTP {status}: {body[:200].decode('utf-8', 'replace')}")
         try:
-            return str(json.loads(body)["choices"][0]["message"]["content"])
+            content = json.loads(body)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
             raise _Retry(f"the body is not a chat completion: {body[:80].decode('utf-8', 'replace')}") from None
+        if not isinstance(content, str):
+            raise _Retry("the reply has no text")
+        return content

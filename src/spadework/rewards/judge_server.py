@@ -2,7 +2,7 @@
 
 It answers by a rule and can be told to fail: a sequence of faults, one per request in order of arrival, after which it works. Its default
 rule reads the JSON values of this package's prompts: an answer is right if it is an exact match, and of two texts the one with more
-different words is better. It records the prompts and how many requests were open at once. Not done here: sampling, streaming, other
+different words is better. It records the requests and how many requests were open at once. Not done here: sampling, streaming, other
 routes.
 """
 
@@ -12,14 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from spadework.rewards.matching import em, norm_squad
 
 __all__ = ["Fault", "JudgeServer", "rule"]
 
-Fault = Literal["none", "error", "busy", "denied", "refused", "drop", "silent", "drip", "garbage", "mute"]
-"""500; 429; 401; 400; the connection closed; no reply at all; a byte now and then; a body that is not JSON; a reply without a verdict."""
+Fault = Literal["none", "error", "busy", "denied", "refused", "drop", "silent", "drip", "garbage", "mute", "empty"]
+"""500; 429; 401; 400; the connection closed; no reply at all; a byte now and then; a body that is not JSON; a reply without
+a verdict; one without a text."""
 _STATUS = {"error": 500, "busy": 429, "denied": 401, "refused": 400}
 
 
@@ -46,6 +47,7 @@ class JudgeServer:
     def __init__(self, reply: Callable[[str], str] = rule, *, faults: Iterable[Fault] = (), delay: float = 0.0) -> None:
         self.reply, self.faults, self.delay = reply, iter(faults), delay
         self.prompts: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.most_open = 0
         self.open = 0
@@ -94,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         prompt = body["messages"][0]["content"]
         with judge.lock:
             judge.prompts.append(prompt)
+            judge.bodies.append(body)
             judge.keys.append(self.headers.get("Authorization"))
             fault: Fault = next(judge.faults, "none")
             judge.open += 1
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif status := _STATUS.get(fault):
             self._send(status, b"{}")
         else:
-            content = "I would rather not say." if fault == "mute" else judge.reply(prompt)
+            content = {"mute": "I would rather not say.", "empty": None}[fault] if fault in ("mute", "empty") else judge.reply(prompt)
             self._send(200, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode())
 
     def _send(self, status: int, body: bytes) -> None:

@@ -26,6 +26,11 @@ PINNED = {
     "soundness": "8eb36abe73a9f5b108e72661ce9015cc419a7bae98259c86cfbc10f9be21f1d0",
     "thought": "b8c010155a7345028601273f3b8beeb3f73c4653ae25d82b429ac48efa04da74",
     "wording": "7de571f9f0bb05c000a159dbf8eb5c4c2356dd1b2a6bc19d777d82569b54d327",
+    "statements": "a4cb897d11c262832b2e9137017eb0ba1ae110d35ef071d518e335ca1f641364",
+    "closed_book": "53bd9716b4afdf6322aee3d57097a6ea404afc0d0f5225d32b72d89612605491",
+    "alternative": "552449c4034f45fff6a3715134c701f46d96ead23b16d4e362c824ea84fa2105",
+    "lasting": "a06ffc1c39f77214991690e4028a86f656d500a11aa662cfa465c6f890709b2a",
+    "objective": "646d7e1c8bae02d5be38fb7fff910be66daba59706e8d3f59a839b49b55227a9",
 }
 """SHA-256 of every prompt file."""
 _LONGEST = 20_000
