@@ -18,12 +18,11 @@ from spadework.synthesis.query import (
     Variable,
     answer,
     answer_items,
-    dump_query,
-    load_query,
     solve,
     unique,
     witnesses,
 )
+from spadework.synthesis.query_json import dump_query, load_query
 from spadework.synthesis.statements import LedgerGraph, Statement
 
 X, Y, Z, N = (Variable(name) for name in ("v0", "v1", "v2", "v3"))

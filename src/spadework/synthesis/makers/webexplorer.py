@@ -11,7 +11,7 @@ from random import Random
 from pydantic import Field
 
 from spadework.synthesis.chance import within
-from spadework.synthesis.draft import Draft, statements
+from spadework.synthesis.draft import Draft, pages
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import evolve, prune, walk
 from spadework.synthesis.statements import Graph
@@ -39,5 +39,4 @@ class WebExplorer(Maker):
         for _ in range(self.rounds):
             evolved = evolve(graph, evolved, random) or evolved
         evolved = prune(graph, evolved, random)
-        pages = {edge.document for edge in statements(evolved, graph)}
-        return evolved if evolved is not draft and len(pages) >= 2 else None
+        return evolved if evolved is not draft and len(pages(evolved, graph)) >= 2 else None
