@@ -1,8 +1,8 @@
 """How fast the makers draw tasks, and in how much memory: a world of 100,000 pages, no gates, one process per maker.
 
-No library draws such tasks, so `peer` is the bound that we hold ourselves to: 1,000 tasks a second of the time of one core. `synthesis/MAKER`
-is that speed; `synthesis/MAKER/memory` is the peak memory of the process after all tasks, the world included, beside its peak after the
-first tenth of them. Not measured: building the world, looking statements up on their pages, writing.
+No library draws such tasks, so `peer` is the bound that we hold ourselves to: 1,000 tasks a second of the time of one core, for the median
+maker. `synthesis/MAKER` is the speed; `synthesis/MAKER/memory` is the peak memory of the process after all tasks, the world included,
+beside its peak after the first tenth of them. Not measured: building the world, looking statements up on their pages, writing.
 """
 
 import multiprocessing

@@ -284,12 +284,19 @@ def inject(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     return None
 
 
-def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
+def evolve(graph: Graph, draft: Draft, random: Random, needed: set[Triple] | None = None) -> Draft | None:
     """Remove the most telling clue, or make it vague, while the answer stays the only one: WebExplorer, long to short (arXiv 2509.06501).
 
     A clue tells the more, the fewer entities it fits.
+
+    Args:
+        graph: what is true.
+        draft: a find.
+        random: decides.
+        needed: clues that can be neither removed nor made vague, which stays so as the question tells less. Grows; pass it on.
     """
-    order = shuffled(places(draft.query), random)
+    needed = set() if needed is None else needed
+    order = shuffled([index for index in places(draft.query) if draft.query.triples[index] not in needed], random)
     order.sort(key=lambda index: _fitting(graph, draft.query.triples[index]))
     for index in order:
         shorter = without(draft.query, index)
@@ -301,6 +308,7 @@ def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
         for level in shuffled(levels, random):
             if made := obfuscate(graph, draft, random, level, index):
                 return _renamed(made, "evolve")
+        needed.add(draft.query.triples[index])
     return None
 
 
