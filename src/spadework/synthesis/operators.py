@@ -137,7 +137,7 @@ def link(graph: Graph, draft: Draft, random: Random, place: int | None = None) -
     """
     for index in [place] if place is not None else shuffled(places(draft.query), random):
         old = _constant(draft.query.triples[index])
-        told = {draft.bound.get(one.subject, one.subject) for one in draft.query.triples}  # type: ignore[call-overload]
+        told = {draft.bound[end] if isinstance(end, Variable) else end for end, _, _ in draft.query.triples}
         edges = shuffled(_edges(graph, old, _used(draft)), random)
         edges.sort(key=lambda edge: edge.subject in told)
         for edge in edges:
