@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling, sandbox
+from benchmarks import async_rollout, credit_cost, gateway, grpo_step, loss_cost, parity, sampling, sandbox, synthesis
 from benchmarks.models import CUTS
 from benchmarks.table import Row, read, show, write
 
@@ -52,6 +52,7 @@ def plan(device: str, preset: str | None, runs: int, layers: int | None = None, 
     }
     if device == "cpu":  # what these rows measure runs on the host in any case, or is measured beside a step on it
         found["credit_cost"] = lambda: credit_cost.rows(runs, quick=quick)
+        found["synthesis"] = lambda: synthesis.rows(20, 1_000) if quick else synthesis.rows()
         found["loss_cost"] = lambda: loss_cost.rows(preset or "h256", runs, layers=layers, quick=quick)
     return found
 

@@ -37,7 +37,7 @@ def test_results_are_a_list_of_objects_with_the_documented_keys(tmp_path: Path) 
     assert found[0]["ratio"] == 4.0 and read(path) == families
 
 
-@pytest.mark.parametrize("family", ["gateway", "async_rollout", "parity", "credit_cost", "loss_cost"])
+@pytest.mark.parametrize("family", ["gateway", "async_rollout", "parity", "credit_cost", "loss_cost", "synthesis"])
 def test_a_family_is_measured_anew_and_the_others_stay(family: str, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     write({family: [Row("old", 1, 1, 1.0, "s", 1, "p")], "another": [Row("kept", 1, 1, 1.0, "s", 1, "p")]}, path)

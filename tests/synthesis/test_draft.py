@@ -1,4 +1,4 @@
-from spadework.synthesis.draft import Draft, branches, clues, constants, fresh, guarded, ledger, places, statements, without
+from spadework.synthesis.draft import Draft, branches, clues, constants, fresh, guarded, ledger, pages, places, statements, without
 from spadework.synthesis.ledger import Edit
 from spadework.synthesis.query import Between, OneOf, Query, Triple, Variable
 from spadework.synthesis.statements import LedgerGraph, Statement
@@ -46,6 +46,7 @@ def test_statements_are_in_solving_order() -> None:
         ("a", "knows", "b"),
         ("s", "star", "a"),
     ]
+    assert pages(DRAFT, GRAPH) == {"page-a", "page-q", "page-b", "page-s"}
 
 
 def test_a_count_rests_on_every_member_and_a_comparison_on_their_numbers() -> None:

@@ -109,6 +109,22 @@ def test_link_replaces_a_constant_by_what_determines_it() -> None:
     }
 
 
+def test_link_goes_to_a_page_that_nothing_rests_on_yet() -> None:
+    married = Exact([*GRAPH.statements, Statement("ada", "spouse", "cy", "ada")], {key: (key.title(),) for key in TYPES}, TYPES)
+    # Cy has one spouse, but the page of Ada is the one that tells her birthplace.
+    assert all_of(lambda random: link(married, draft(("ada", "birthplace", X), v0="pax"), random)) == {
+        Query(X, (Triple(Y, "birthplace", X), Triple("tome", "author", Y)))
+    }
+    # Of Cy there is no other page.
+    assert all_of(lambda random: link(married, draft(("cy", "birthplace", X), v0="qum"), random)) == {
+        Query(X, (Triple(Y, "birthplace", X), Triple("ada", "spouse", Y)))
+    }
+    alone = Exact([*GRAPH.statements, Statement("cy", "school", "uni", "cy")], {key: (key.title(),) for key in (*TYPES, "uni")}, TYPES)
+    assert all_of(lambda random: link(alone, draft(("cy", "birthplace", X), v0="qum"), random)) == {
+        Query(X, (Triple(Y, "birthplace", X), Triple(Y, "school", "uni")))
+    }
+
+
 def test_intersect_adds_a_constraint_but_no_shortcut() -> None:
     base = draft((X, "birthplace", "pax"), v0="ada")
     assert all_of(lambda random: intersect(GRAPH, base, random)) == {
@@ -213,6 +229,14 @@ def test_prune_leaves_what_is_needed() -> None:
     open_end = draft(("ode", "author", X), (Y, "publisher", Z), ("ode", "publisher", Z), v0="bo", v1="tome", v2="inn")
     assert len(prune(GRAPH, open_end, Random(0)).query.triples) == 1
     assert prune(LedgerGraph(GRAPH.statements, {}, TYPES), base, Random(0)) == base, "what is not exact can not tell"
+
+
+@pytest.mark.parametrize(("relation", "bound", "left"), [("founder", {X: "dot", Y: "inn"}, 0), ("author", {X: "ada", Y: "tome"}, 1)])
+def test_prune_drops_first_letters_that_are_not_needed(relation: str, bound: dict[Variable, str], left: int) -> None:
+    # One company has a founder; two books have an author, and one of them begins with T.
+    conditions = (OfType(Y, TYPES[bound[Y]]), Initial(Y, bound[Y][0]))
+    made = prune(GRAPH, Draft(Query(X, (Triple(Y, relation, X),), conditions), (bound,)), Random(0))
+    assert made.query.conditions == conditions[: 1 + left] and made.bound == bound
 
 
 def test_compose_asks_for_all() -> None:

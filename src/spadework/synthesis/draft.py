@@ -11,7 +11,7 @@ from spadework.synthesis.ledger import Edit, Ledger
 from spadework.synthesis.query import OneOf, Query, Term, Triple, Variable
 from spadework.synthesis.statements import Graph, Statement, is_literal
 
-__all__ = ["Draft", "branches", "clues", "constants", "fresh", "guarded", "ledger", "places", "statements", "without"]
+__all__ = ["Draft", "branches", "clues", "constants", "fresh", "guarded", "ledger", "pages", "places", "statements", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,11 @@ def statements(draft: Draft, graph: Graph) -> list[Statement]:
         for value in graph.objects(candidate, query.attribute):
             found[Statement(candidate, query.attribute, value, graph.document(candidate))] = None
     return list(found)
+
+
+def pages(draft: Draft, graph: Graph) -> set[str]:
+    """Ids of the pages that the answer rests on."""
+    return {edge.document for edge in statements(draft, graph)}
 
 
 def _solving_order(query: Query, root: Term, seen: frozenset[int]) -> Iterator[int]:

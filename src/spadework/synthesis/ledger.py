@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from spadework.core.errors import InputError
-from spadework.synthesis.query import Query, answer, dump_query, load_query, solve
+from spadework.synthesis.query import Query, answer, solve
+from spadework.synthesis.query_json import dump_query, load_query
 from spadework.synthesis.statements import Graph, LedgerGraph, Statement
 from spadework.tasks.task import Task
 

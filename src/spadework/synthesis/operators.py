@@ -16,7 +16,7 @@ from typing import Literal
 from spadework.corpus.worlds.schema import ATTRIBUTES
 from spadework.synthesis.chance import pick, shuffled
 from spadework.synthesis.draft import Draft, branches, constants, fresh, guarded, places, without
-from spadework.synthesis.query import Between, Condition, Initial, OfType, OneOf, Query, Term, Triple, Variable, unique, witnesses
+from spadework.synthesis.query import Between, Condition, Initial, OfType, OneOf, Query, Term, Triple, Variable, solve, witnesses
 from spadework.synthesis.statements import Graph, Statement, is_literal, number
 
 __all__ = [
@@ -103,23 +103,28 @@ def star(graph: Graph, random: Random, *, most: int = 3, start: str = "", togeth
     node = start or pick(graph.entities, random)
     target = Variable("v0")
     facts: list[Triple] = []
+    named: set[str] = set()
+    fitting: set[str] = set()
     for edge in shuffled(_edges(graph, node, {node}), random):
         if len(facts) == most:
             return None
-        fact = Triple(target, edge.relation, edge.object) if edge.subject == node else Triple(edge.subject, edge.relation, target)
-        if fact in facts or constants(Query(target, (fact,))) & constants(Query(target, tuple(facts))):
+        about = edge.subject == node
+        other = edge.object if about else edge.subject
+        fits = graph.subjects(edge.relation, other) if about else graph.objects(other, edge.relation)
+        if other in named or (together and len(fits) == 1):
             continue
-        if together and unique(Query(target, (fact,)), graph):
-            continue
-        facts.append(fact)
-        did = f"{len(facts)} facts about {graph.name(node)}"
-        if made := _accept(graph, Draft(Query(target), ()), "star", did, Query(target, tuple(facts)), {target: node}):
+        facts.append(Triple(target, edge.relation, other) if about else Triple(other, edge.relation, target))
+        named.add(other)
+        fitting = fitting.intersection(fits) if len(facts) > 1 else set(fits)
+        if len(fitting) == 1:
+            did = f"{len(facts)} facts about {graph.name(node)}"
+            made = Draft(Query(target), ()).edited("star", did, Query(target, tuple(facts)), ({target: node},))
             return prune(graph, made, random)
     return None
 
 
 def link(graph: Graph, draft: Draft, random: Random, place: int | None = None) -> Draft | None:
-    """Replace a constant by a variable and a triple that determines it.
+    """Replace a constant by a variable and a triple that determines it, on a page that nothing rests on yet if there is one.
 
     E2HQA's replacement (WebDancer, arXiv 2505.22648) and WebShaper's expansion. The new triple alone has the constant as its only
     solution, so whoever solves it has the old question.
@@ -132,11 +137,14 @@ def link(graph: Graph, draft: Draft, random: Random, place: int | None = None) -
     """
     for index in [place] if place is not None else shuffled(places(draft.query), random):
         old = _constant(draft.query.triples[index])
-        for edge in shuffled(_edges(graph, old, _used(draft)), random):
-            if edge.subject == old and len(graph.subjects(edge.relation, edge.object)) == 1:
-                return _replaced(graph, draft, index, edge, "link")
-            if edge.object == old and len(graph.objects(edge.subject, edge.relation)) == 1:
-                return _replaced(graph, draft, index, edge, "link")
+        told = {draft.bound[end] if isinstance(end, Variable) else end for end, _, _ in draft.query.triples}
+        edges = shuffled(_edges(graph, old, _used(draft)), random)
+        edges.sort(key=lambda edge: edge.subject in told)
+        for edge in edges:
+            about = edge.subject == old
+            if len(graph.subjects(edge.relation, edge.object) if about else graph.objects(edge.subject, edge.relation)) == 1:
+                did, query, bound = _replaced(graph, draft, index, edge)
+                return draft.edited("link", did, query, (bound,))
     return None
 
 
@@ -158,7 +166,8 @@ def intersect(graph: Graph, draft: Draft, random: Random, variable: Variable | N
         return None
     triple = Triple(variable, edge.relation, edge.object) if edge.subject == node else Triple(edge.subject, edge.relation, variable)
     did = f"{graph.name(edge.subject)} {edge.relation} {graph.name(edge.object)} was added"
-    return _accept(graph, draft, "intersect", did, replace(draft.query, triples=(*draft.query.triples, triple)), draft.bound)
+    # One clue more, which the answer meets, leaves it the only one.
+    return draft.edited("intersect", did, replace(draft.query, triples=(*draft.query.triples, triple)), draft.witnesses)
 
 
 def union(graph: Graph, draft: Draft, random: Random) -> Draft | None:
@@ -269,17 +278,25 @@ def inject(graph: Graph, draft: Draft, random: Random) -> Draft | None:
             return _renamed(made, "inject")
     for index in shuffled(places(draft.query), random):
         for edge in shuffled(_edges(graph, _constant(draft.query.triples[index]), _used(draft)), random)[:4]:
-            if made := _replaced(graph, draft, index, edge, "inject"):
+            did, query, bound = _replaced(graph, draft, index, edge)
+            if made := _accept(graph, draft, "inject", did, query, bound):
                 return made
     return None
 
 
-def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
+def evolve(graph: Graph, draft: Draft, random: Random, needed: set[Triple] | None = None) -> Draft | None:
     """Remove the most telling clue, or make it vague, while the answer stays the only one: WebExplorer, long to short (arXiv 2509.06501).
 
     A clue tells the more, the fewer entities it fits.
+
+    Args:
+        graph: what is true.
+        draft: a find.
+        random: decides.
+        needed: clues that can be neither removed nor made vague, which stays so as the question tells less. Grows; pass it on.
     """
-    order = shuffled(places(draft.query), random)
+    needed = set() if needed is None else needed
+    order = shuffled([index for index in places(draft.query) if draft.query.triples[index] not in needed], random)
     order.sort(key=lambda index: _fitting(graph, draft.query.triples[index]))
     for index in order:
         shorter = without(draft.query, index)
@@ -291,6 +308,7 @@ def evolve(graph: Graph, draft: Draft, random: Random) -> Draft | None:
         for level in shuffled(levels, random):
             if made := obfuscate(graph, draft, random, level, index):
                 return _renamed(made, "evolve")
+        needed.add(draft.query.triples[index])
     return None
 
 
@@ -298,7 +316,8 @@ def prune(graph: Graph, draft: Draft, random: Random) -> Draft:
     """Drop clues until all that are left are needed: without one there are other answers (InfoSeek, arXiv 2509.00375).
 
     The order is random, but names beside the target go first, because they are the short cuts.
-    Nothing is dropped on a graph that is not exact: every sentence of a page is a relation of its own there and would look like enough.
+    The last to go are first letters ("a book with N translated by X", where X translated one book). Nothing is dropped on a graph that is
+    not exact: every sentence of a page is a relation of its own there and would look like enough.
     """
     if not graph.exact:
         return draft
@@ -310,6 +329,9 @@ def prune(graph: Graph, draft: Draft, random: Random) -> Draft:
             shorter = without(made.query, made.query.triples.index(triple))
             if shorter.triples and (accepted := _accept(graph, made, "prune", f"{triple.relation} was not needed", shorter, made.bound)):
                 made = accepted
+    for condition in [condition for condition in made.query.conditions if isinstance(condition, Initial)]:
+        vaguer = replace(made.query, conditions=tuple(one for one in made.query.conditions if one != condition))
+        made = _accept(graph, made, "prune", f"the letters {condition.letter} were not needed", vaguer, made.bound) or made
     return made
 
 
@@ -322,8 +344,11 @@ def compose(drafts: Sequence[Draft]) -> Draft | None:
 
 
 def _accept(graph: Graph, draft: Draft, operator: str, did: str, query: Query, bound: dict[Variable, str], level: int = 0) -> Draft | None:
-    """The edited draft, if its answer is the only one. What a dropped variable stood for is dropped."""
-    if not unique(query, graph):
+    """The edited draft, if its answer is the only one. What a dropped variable stood for is dropped.
+
+    What the variables stand for is one way to satisfy the query, all entities different; so what is asked is whether there is a rival.
+    """
+    if solve(query, graph, 2, distinct=False) != [bound[draft.target]]:
         return None
     named = {term for triple in query.triples for term in (triple.subject, triple.object)}
     kept = {variable: value for variable, value in bound.items() if variable in named}
@@ -335,14 +360,14 @@ def _renamed(draft: Draft, operator: str) -> Draft:
     return replace(draft, edits=(*edits, last._replace(operator=operator)))
 
 
-def _replaced(graph: Graph, draft: Draft, index: int, edge: Statement, operator: str) -> Draft | None:
-    """The draft with the constant of a triple as a variable, and an edge of it as a new triple."""
+def _replaced(graph: Graph, draft: Draft, index: int, edge: Statement) -> tuple[str, Query, dict[Variable, str]]:
+    """The constant of a triple as a variable, and an edge of it as a new triple: what was done, the query, and what is bound."""
     old = _constant(draft.query.triples[index])
     variable = fresh(draft.query)
     query = _with_constant(draft.query, index, variable)
     triple = Triple(variable, edge.relation, edge.object) if edge.subject == old else Triple(edge.subject, edge.relation, variable)
     did = f"{graph.name(old)}, by {graph.name(edge.subject)} {edge.relation} {graph.name(edge.object)}"
-    return _accept(graph, draft, operator, did, replace(query, triples=(*query.triples, triple)), {**draft.bound, variable: old})
+    return did, replace(query, triples=(*query.triples, triple)), {**draft.bound, variable: old}
 
 
 def _gathered(graph: Graph, draft: Draft, random: Random, operation: Literal["count", "list"], most: int) -> Draft | None:
@@ -394,7 +419,7 @@ def _with_triple(query: Query, index: int, triple: Triple) -> Query:
 def _with_constant(query: Query, index: int, term: Term) -> Query:
     """The query with another term for the constant of a triple."""
     triple = query.triples[index]
-    changed = replace(triple, subject=term) if isinstance(triple.subject, str) else replace(triple, object=term)
+    changed = triple._replace(subject=term) if isinstance(triple.subject, str) else triple._replace(object=term)
     return _with_triple(query, index, changed)
 
 

@@ -9,12 +9,15 @@ are texts with a leading `=` (`statements.literal`).
 
 `solve` is a backtracking join: always the triple with the fewest candidates next, and nothing is looked for again once a target value has
 its witness. Its time is that of the neighbourhood of the constants; a query without any starts at its most selective condition.
+
+Most often the loosest reader is asked, who lets two variables be one entity, and nearly every query is a tree (`draft.py`). What can stand
+below a value then does not depend on how the value was reached, so it is looked at once (after Yannakakis, VLDB 1981).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple
 
 from spadework.core.errors import InputError
 from spadework.synthesis.statements import Graph, is_literal, number
@@ -33,8 +36,6 @@ __all__ = [
     "answer",
     "answer_items",
     "derivations",
-    "dump_query",
-    "load_query",
     "solve",
     "unique",
     "witnesses",
@@ -43,15 +44,13 @@ __all__ = [
 Operation = Literal["find", "count", "list", "compare", "compose"]
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """Something that is not named."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Any one of several constants (R-Union)."""
 
     constants: tuple[str, ...]
@@ -61,8 +60,7 @@ Term = str | Variable | OneOf
 """A constant is the id of an entity, or a number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Triple:
+class Triple(NamedTuple):
     """The subject has the relation to the object."""
 
     subject: Term
@@ -134,6 +132,8 @@ def solve(query: Query, graph: Graph, limit: int | None = None, *, distinct: boo
         return [value for part in query.parts for value in solve(part, graph, limit, distinct=distinct)][:limit]
     if isinstance(query.target, OneOf):
         return list(query.target.constants)[:limit]
+    if not distinct and (tree := _Tree(query, graph, 1)).sound:
+        return list(islice(tree.values(), limit))
     return [witness[query.target] for witness in witnesses(query, graph, limit, distinct=distinct)]
 
 
@@ -160,6 +160,9 @@ def derivations(query: Query, graph: Graph, limit: int) -> int:
 
     If an answer has only one, no page that it rests on can be left out.
     """
+    tree = _Tree(query, graph, limit)
+    if tree.sound:
+        return min(limit, tree.all_ways())
     join = _Join(query, graph, distinct=False)
     return sum(1 for _ in islice(join.ways([None] * len(join.variables), join.triples), limit))
 
@@ -176,14 +179,8 @@ def unique(query: Query, graph: Graph) -> bool:
     if query.operation in ("list", "count"):
         found = solve(query, graph)
         return bool(found) and set(found) == set(solve(query, graph, distinct=False))
-    if query.operation == "compare" or isinstance(query.target, OneOf):
-        return len(solve(query, graph, 2, distinct=False)) == 1 == len(solve(query, graph, 2))
-    loose = witnesses(query, graph, 2, distinct=False)
-    if len(loose) != 1:
-        return False
-    entities = [value for value in loose[0].values() if not is_literal(value)]
-    # The witness may let two variables be one entity where another one does not.
-    return len(set(entities)) == len(entities) or len(witnesses(query, graph, 1)) == 1
+    loose = solve(query, graph, 2, distinct=False)
+    return len(loose) == 1 and solve(query, graph, 1) == loose
 
 
 def answer(query: Query, graph: Graph) -> tuple[str, ...]:
@@ -216,25 +213,170 @@ _FEW = 30
 """Candidates of a triple from which on it is worth looking for a variable that has fewer by its conditions."""
 _Compiled = tuple[int, tuple[str, ...], str, int, tuple[str, ...]]
 """A triple: number of the subject's variable (-1: constants), the constants, the relation, and the same for the object."""
+_Branch = tuple[int, int, str, bool, int, tuple[str, ...]]
+"""A triple as its variable sees it: rank, number, relation, whether the variable is the subject, and the far end as in `_Compiled`."""
 
 
-class _Join:
-    """One search. Variables are numbers, 0 is the target; `bound` has for each a tuple of its one value, or None."""
+class _Search:
+    """A query with numbers for its variables; 0 is the target."""
 
-    def __init__(self, query: Query, graph: Graph, distinct: bool) -> None:
-        self.graph, self.distinct = graph, distinct
+    def __init__(self, query: Query, graph: Graph) -> None:
+        self.graph = graph
         numbers: dict[Term, int] = {query.target: 0}
-        ends = (term for triple in query.triples for term in (triple.subject, triple.object) if isinstance(term, Variable))
-        for term in (*ends, *(condition.variable for condition in query.conditions)):
-            numbers.setdefault(term, len(numbers))
+        for triple in query.triples:
+            for term in (triple.subject, triple.object):
+                if isinstance(term, Variable):
+                    numbers.setdefault(term, len(numbers))
+        for condition in query.conditions:
+            numbers.setdefault(condition.variable, len(numbers))
         self.variables: list[Variable] = list(numbers)  # type: ignore[arg-type]  # every term in it is a variable
         self.conditions: list[list[Condition]] = [[] for _ in numbers]
         for condition in query.conditions:
             self.conditions[numbers[condition.variable]].append(condition)
         self.triples: list[_Compiled] = [
-            (numbers.get(t.subject, -1), _constants(t.subject), t.relation, numbers.get(t.object, -1), _constants(t.object))
-            for t in query.triples
+            (numbers.get(subject, -1), _constants(subject), relation, numbers.get(object, -1), _constants(object))
+            for subject, relation, object in query.triples
         ]
+
+    def holds(self, variable: int, value: str) -> bool:
+        """Whether a value meets the conditions of a variable."""
+        conditions = self.conditions[variable]
+        return not conditions or all(_holds(condition, value, self.graph) for condition in conditions)
+
+    def guess(self, rest: list[_Compiled]) -> tuple[int, Sequence[str]]:
+        """A variable of the triples, whose ends are all unbound, with few candidates by its conditions or relations."""
+        options: list[tuple[int, Sequence[str]]] = []
+        for subject, _, relation, object, _ in rest:
+            options.append((subject, self.graph.having(relation)))
+            for condition in self.conditions[object]:
+                if isinstance(condition, Between):
+                    options.append((subject, self.graph.between(relation, condition.low, condition.high)))
+        for variable in {end for triple in rest for end in (triple[0], triple[3])} or {0}:
+            conditions = self.conditions[variable]
+            if kind := next((condition.type for condition in conditions if isinstance(condition, OfType)), ""):
+                letter = next((condition.letter for condition in conditions if isinstance(condition, Initial)), "")
+                options.append((variable, self.graph.of_type(kind, letter)))
+        return min(options, key=lambda option: len(option[1])) if options else (0, self.graph.entities)
+
+
+class _Tree(_Search):
+    """A query without cycles, read so that two variables may be one entity."""
+
+    def __init__(self, query: Query, graph: Graph, limit: int) -> None:
+        super().__init__(query, graph)
+        self.limit = limit
+        self.known: dict[tuple[int, str, tuple[int, ...]], int] = {}
+        self.near: list[list[_Branch]] = [[] for _ in self.variables]
+        for index, (subject, subjects, relation, object, objects) in enumerate(self.triples):
+            # What is checked comes first, then the steps from subject to object, which lead to few.
+            if subject >= 0:
+                self.near[subject].append((object >= 0, index, relation, True, object, objects))
+            if object >= 0:
+                self.near[object].append((2 * (subject >= 0), index, relation, False, subject, subjects))
+        self.up: list[_Branch] = [(0, -1, "", True, -1, ())] * len(self.near)
+        """By variable, the triple towards the target."""
+        self.sound = self._hangs_together()
+
+    def _hangs_together(self) -> bool:
+        """Whether it is a tree; fills `up`."""
+        reached = [0]
+        for variable in reached:
+            self.near[variable].sort()
+            for _, index, relation, forwards, end, _ in self.near[variable]:
+                if end >= 0 and index != self.up[variable][1]:
+                    if end in reached:
+                        return False
+                    self.up[end] = (0, index, relation, not forwards, variable, ())
+                    reached.append(end)
+        return len(reached) == len(self.near) and all(subject >= 0 or object >= 0 for subject, _, _, object, _ in self.triples)
+
+    def values(self) -> Iterator[str]:
+        """Values of the target, each once: from where there are fewest candidates towards it."""
+        start, came, candidates = self._start()
+        seen: set[tuple[int, str]] = set()
+        for candidate in candidates:
+            waiting = [(start, came, candidate)]
+            while waiting:
+                variable, came, value = waiting.pop()
+                _, up, relation, forwards, end, _ = self.up[variable]
+                if (variable, value) in seen or not self.ways(variable, value, (came, up)):
+                    continue
+                seen.add((variable, value))
+                if variable == 0:
+                    yield value
+                    continue
+                waiting += [(end, up, one) for one in self._across(value, relation, forwards)]
+
+    def all_ways(self) -> int:
+        """In how many ways the query can be satisfied; exact below the limit."""
+        start, _, candidates = self._start()
+        found = 0
+        for value in candidates:
+            found += self.ways(start, value, ())
+            if found >= self.limit:
+                break
+        return found
+
+    def ways(self, variable: int, value: str, skipped: tuple[int, ...]) -> int:
+        """In how many ways all that hangs on a variable, but for some triples, can be satisfied if it stands for a value.
+
+        Exact below the limit, from there on at least the limit.
+        """
+        key = variable, value, skipped
+        if key in self.known:
+            return self.known[key]
+        found = int(self.holds(variable, value))
+        for _, index, relation, forwards, end, constants in self.near[variable] if found else ():
+            if index in skipped:
+                continue
+            if end < 0:
+                found *= self._is(value, relation, forwards, constants)
+            else:
+                below = 0
+                for other in self._across(value, relation, forwards):
+                    below += self.ways(end, other, (index,))
+                    if below >= self.limit:
+                        break
+                found *= below
+            if not found:
+                break
+        self.known[key] = found
+        return found
+
+    def _across(self, value: str, relation: str, forwards: bool) -> Sequence[str]:
+        return self.graph.objects(value, relation) if forwards else self.graph.subjects(relation, value)
+
+    def _is(self, value: str, relation: str, forwards: bool, constants: tuple[str, ...]) -> bool:
+        """Whether a value has a relation to one of some constants, or one of them to it."""
+        if forwards:
+            found = self.graph.objects(value, relation)
+            return any(one in found for one in constants)
+        return any(value in self.graph.objects(one, relation) for one in constants)
+
+    def _start(self) -> tuple[int, int, Sequence[str]]:
+        """A variable with few candidates, the triple that they are from (-1: none), and the candidates."""
+        best: tuple[int, int, Sequence[str]] | None = None
+        for index, (subject, subjects, relation, object, objects) in enumerate(self.triples):
+            if subject < 0:
+                found = object, index, _merged([self.graph.objects(one, relation) for one in subjects])
+            elif object < 0:
+                found = subject, index, _merged([self.graph.subjects(relation, one) for one in objects])
+            else:
+                continue
+            if best is None or len(found[2]) < len(best[2]):
+                best = found
+        if best is not None and len(best[2]) <= _FEW:
+            return best
+        variable, candidates = self.guess([triple for triple in self.triples if triple[0] >= 0 and triple[3] >= 0])
+        return best if best is not None and len(best[2]) <= len(candidates) else (variable, -1, candidates)
+
+
+class _Join(_Search):
+    """One search by backtracking; `bound` has for each variable a tuple of its one value, or None."""
+
+    def __init__(self, query: Query, graph: Graph, distinct: bool) -> None:
+        super().__init__(query, graph)
+        self.distinct = distinct
         self.found: dict[str, list[tuple[str, ...] | None]] = {}
 
     def ways(self, bound: list[tuple[str, ...] | None], rest: list[_Compiled]) -> Iterator[list[tuple[str, ...] | None]]:
@@ -285,28 +427,13 @@ class _Join:
                     best = index, subject, found
         if best is not None and len(best[2]) <= _FEW:
             return best
-        guess = self._guess([triple for triple in rest if triple[3] >= 0 and bound[triple[3]] is None])
+        guess = self.guess([triple for triple in rest if triple[3] >= 0 and bound[triple[3]] is None])
         return best if best is not None and len(best[2]) <= len(guess[1]) else (-1, *guess)
-
-    def _guess(self, rest: list[_Compiled]) -> tuple[int, Sequence[str]]:
-        """A variable of the triples, whose ends are all unbound, with few candidates by its conditions or relations."""
-        options: list[tuple[int, Sequence[str]]] = []
-        for subject, _, relation, object, _ in rest:
-            options.append((subject, self.graph.having(relation)))
-            for condition in self.conditions[object]:
-                if isinstance(condition, Between):
-                    options.append((subject, self.graph.between(relation, condition.low, condition.high)))
-        for variable in {end for triple in rest for end in (triple[0], triple[3])} or {0}:
-            conditions = self.conditions[variable]
-            if kind := next((condition.type for condition in conditions if isinstance(condition, OfType)), ""):
-                letter = next((condition.letter for condition in conditions if isinstance(condition, Initial)), "")
-                options.append((variable, self.graph.of_type(kind, letter)))
-        return min(options, key=lambda option: len(option[1])) if options else (0, self.graph.entities)
 
     def _fits(self, variable: int, value: str, bound: list[tuple[str, ...] | None]) -> bool:
         if self.distinct and not is_literal(value) and (value,) in bound:
             return False
-        return all(_holds(condition, value, self.graph) for condition in self.conditions[variable])
+        return self.holds(variable, value)
 
 
 def _constants(term: Term) -> tuple[str, ...]:
@@ -340,79 +467,3 @@ def _winners(query: Query, graph: Graph, distinct: bool) -> list[str]:
         return []
     best = min(values.values()) if query.smaller else max(values.values())
     return [candidate for candidate, value in values.items() if value == best]
-
-
-def dump_query(query: Query) -> dict[str, Any]:
-    """The query as plain JSON values, with WebShaper's prefixes `V@` for variables and `C@` for constants. Defaults are left out."""
-    values: dict[str, Any] = {"target": _dump_term(query.target)}
-    if query.triples:
-        values["triples"] = [[_dump_term(triple.subject), triple.relation, _dump_term(triple.object)] for triple in query.triples]
-    if query.conditions:
-        values["conditions"] = [_dump_condition(condition) for condition in query.conditions]
-    if query.operation != "find":
-        values["operation"] = query.operation
-    if query.attribute:
-        values |= {"attribute": query.attribute, "smaller": query.smaller}
-    if query.parts:
-        values["parts"] = [dump_query(part) for part in query.parts]
-    return values
-
-
-def load_query(values: dict[str, Any]) -> Query:
-    """What `dump_query` wrote.
-
-    Raises:
-        InputError: the values are no query.
-    """
-    try:
-        target = _load_term(values["target"])
-        operation = values.get("operation", "find")
-        if isinstance(target, str) or operation not in get_args(Operation):
-            raise ValueError(f"target {target!r}, operation {operation!r}")
-        return Query(
-            target,
-            tuple(Triple(_load_term(subject), relation, _load_term(object)) for subject, relation, object in values.get("triples", ())),
-            tuple(_load_condition(*condition) for condition in values.get("conditions", ())),
-            operation,
-            values.get("attribute", ""),
-            values.get("smaller", False),
-            tuple(load_query(part) for part in values.get("parts", ())),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"not a query ({type(error).__name__}: {error}); it is written by dump_query") from None
-
-
-def _dump_term(term: Term) -> str | list[str]:
-    if isinstance(term, Variable):
-        return f"V@{term.name}"
-    return f"C@{term}" if isinstance(term, str) else [f"C@{constant}" for constant in term.constants]
-
-
-def _load_term(value: str | list[str]) -> Term:
-    if isinstance(value, list):
-        return OneOf(tuple(one.removeprefix("C@") for one in value))
-    if value.startswith("V@"):
-        return Variable(value[2:])
-    if value.startswith("C@"):
-        return value[2:]
-    raise ValueError(f"term '{value}' begins neither with V@ nor with C@")
-
-
-def _dump_condition(condition: Condition) -> list[str | int]:
-    name = f"V@{condition.variable.name}"
-    if isinstance(condition, OfType):
-        return [name, "type", condition.type]
-    if isinstance(condition, Initial):
-        return [name, "initial", condition.letter]
-    return [name, "between", condition.low, condition.high]
-
-
-def _load_condition(name: str, kind: str, *values: Any) -> Condition:
-    variable = Variable(name.removeprefix("V@"))
-    if kind == "type":
-        return OfType(variable, *values)
-    if kind == "initial":
-        return Initial(variable, *values)
-    if kind == "between":
-        return Between(variable, *values)
-    raise ValueError(f"condition '{kind}' is none of type, initial, between")

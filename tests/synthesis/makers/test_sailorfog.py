@@ -11,7 +11,7 @@ from spadework.corpus.worlds.world import WorldConfig
 from spadework.synthesis.ledger import ledger_of
 from spadework.synthesis.makers.maker import makers, tasks
 from spadework.synthesis.makers.sailorfog import SailorFog
-from spadework.synthesis.query import dump_query
+from spadework.synthesis.query_json import dump_query
 from spadework.synthesis.statements import WorldGraph
 from spadework.tasks.task import Task
 

@@ -2,7 +2,8 @@
 
 From a look-up on a random page the question is edited, one action a turn. Select: a named entity is replaced by a fact about it. Fuzz: a
 name is made vague. Brainstorm: a fact about any entity of the question is added, which the statements so far do not cover (one about what
-they mention would tell nothing new). Exit: only when enough pages are needed. An edit that fails a gate leaves the last accepted question.
+they mention would tell nothing new). Exit: what is not needed is dropped, and the question is ready if it still rests on enough pages. An
+edit that fails a gate leaves the last accepted question.
 
 In the paper a model picks the actions, words the edits and judges them, and the question is ready when eight closed-book attempts are all
 wrong; here chance picks, the graph judges (one answer; covered or not), and closed-book attempts are a gate of curation.
@@ -14,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from spadework.synthesis.chance import pick
-from spadework.synthesis.draft import Draft, statements
+from spadework.synthesis.draft import Draft, pages
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import inject, intersect, obfuscate, prune, walk
 from spadework.synthesis.statements import Graph, is_literal
@@ -41,13 +42,14 @@ class Asearcher(Maker):
         fewest, most = self.hops
         for _ in range(self.turns):
             action = pick(_ACTIONS, random)
-            if action == "exit" and _pages(draft, graph) >= fewest:
-                break
-            edited = _edited(graph, draft, random, action) if action != "exit" else None
-            if edited is not None and _pages(edited, graph) <= most:
+            if action == "exit":
+                draft = prune(graph, draft, random)
+                if len(pages(draft, graph)) >= fewest:
+                    return draft
+            elif (edited := _edited(graph, draft, random, action)) and len(pages(edited, graph)) <= most:
                 draft = edited
         draft = prune(graph, draft, random)
-        return draft if _pages(draft, graph) >= fewest else None
+        return draft if len(pages(draft, graph)) >= fewest else None
 
 
 def _edited(graph: Graph, draft: Draft, random: Random, action: str) -> Draft | None:
@@ -58,7 +60,3 @@ def _edited(graph: Graph, draft: Draft, random: Random, action: str) -> Draft | 
         return obfuscate(graph, draft, random, pick(levels, random))
     variable = pick([one for one, value in draft.bound.items() if not is_literal(value)], random)
     return intersect(graph, draft, random, variable)
-
-
-def _pages(draft: Draft, graph: Graph) -> int:
-    return len({edge.document for edge in statements(draft, graph)})

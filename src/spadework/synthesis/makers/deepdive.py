@@ -13,7 +13,7 @@ from random import Random
 from typing import Literal
 
 from spadework.synthesis.chance import pick, shuffled, within
-from spadework.synthesis.draft import Draft, fresh, places, statements
+from spadework.synthesis.draft import Draft, fresh, pages, places
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import obfuscate, prune, walk
 from spadework.synthesis.query import Triple, Variable
@@ -56,7 +56,7 @@ class DeepDive(Maker):
         if vague is None or len(vague.query.triples) > _MOST_CLUES:
             return None
         fewest, most = self.nodes
-        return vague if fewest <= len({edge.document for edge in statements(vague, graph)}) <= most else None
+        return vague if fewest <= len(pages(vague, graph)) <= most else None
 
 
 def _moved(graph: Graph, steps: int, random: Random) -> str:

@@ -4,13 +4,13 @@ The seed asks for one look-up, like SimpleQA. In every round one named entity is
 that tells so; the answer stays what it was, and the number of rounds controls the hops.
 
 In the paper a model searches for the entity and words what it finds; here a statement of the graph describes it. Clues that are not needed
-are dropped at the end, and a question that shrank below its rounds is thrown away.
+are dropped at the end, and a question that rests on fewer pages than it had rounds is thrown away.
 """
 
 from random import Random
 
 from spadework.synthesis.chance import within
-from spadework.synthesis.draft import Draft, statements
+from spadework.synthesis.draft import Draft, pages
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import link, prune, walk
 from spadework.synthesis.statements import Graph
@@ -29,7 +29,9 @@ class E2hqa(Maker):
         """See `Maker`."""
         draft = walk(graph, random, edges=1, jump=0, forward=True)
         rounds = within(self.rounds, random)
-        for _ in range(rounds):
+        for told in range(1, rounds + 1):
             draft = draft and link(graph, draft, random)
+            if draft and len(pages(draft, graph)) <= told:
+                return None
         draft = draft and prune(graph, draft, random)
-        return draft if draft and len({edge.document for edge in statements(draft, graph)}) > rounds else None
+        return draft if draft and len(pages(draft, graph)) > rounds else None

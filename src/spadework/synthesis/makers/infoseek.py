@@ -12,10 +12,10 @@ from dataclasses import replace
 from random import Random
 
 from spadework.synthesis.chance import shuffled, within
-from spadework.synthesis.draft import Draft, constants, fresh, places, statements
+from spadework.synthesis.draft import Draft, constants, fresh, pages, places
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import prune, star
-from spadework.synthesis.query import Term, Triple, Variable, unique
+from spadework.synthesis.query import Term, Triple, Variable
 from spadework.synthesis.statements import Graph
 
 __all__ = ["InfoSeek"]
@@ -35,7 +35,7 @@ class InfoSeek(Maker):
         for _ in range(grown):
             draft = draft and _deepened(graph, draft, random)
         draft = draft and prune(graph, draft, random)
-        return draft if draft and len({edge.document for edge in statements(draft, graph)}) >= 2 else None
+        return draft if draft and len(pages(draft, graph)) >= 2 else None
 
 
 def _deepened(graph: Graph, draft: Draft, random: Random) -> Draft | None:
@@ -50,10 +50,10 @@ def _deepened(graph: Graph, draft: Draft, random: Random) -> Draft | None:
             continue
         variable = fresh(draft.query)
         facts = [Triple(_put(one.subject, variable), one.relation, _put(one.object, variable)) for one in branch.query.triples]
-        opened = replace(triple, subject=variable) if triple.subject == leaf else replace(triple, object=variable)
+        opened = triple._replace(subject=variable) if triple.subject == leaf else triple._replace(object=variable)
         query = replace(draft.query, triples=(*draft.query.triples[:place], opened, *draft.query.triples[place + 1 :], *facts))
-        if unique(query, graph):
-            return draft.edited("deepen", f"{graph.name(leaf)}, by {len(facts)} facts", query, ({**draft.bound, variable: leaf},))
+        # The facts are true of the leaf alone, so the question is what it was.
+        return draft.edited("deepen", f"{graph.name(leaf)}, by {len(facts)} facts", query, ({**draft.bound, variable: leaf},))
     return None
 
 

@@ -22,7 +22,7 @@ from spadework.synthesis.draft import Draft, ledger, places
 from spadework.synthesis.ledger import with_ledger
 from spadework.synthesis.makers.maker import Maker, finish, register
 from spadework.synthesis.operators import prune, walk
-from spadework.synthesis.query import Query, witnesses
+from spadework.synthesis.query import Query, solve
 from spadework.synthesis.statements import Graph
 from spadework.tasks.task import Task
 
@@ -30,7 +30,10 @@ __all__ = ["Unanswerable"]
 
 ABSTAIN: tuple[str, ...] = Abstention.model_fields["phrases"].default
 """Gold answers of a twin."""
-_TRIES = 4
+_OTHERS = 2
+"""Names that are drawn for one of the question."""
+_TRIES = 6
+"""Changes that are tried."""
 _ALIKE = {
     relation.name: [other.name for other in relations if other.target == relation.target and other is not relation]
     for relations in RELATIONS.values()
@@ -77,26 +80,27 @@ class Unanswerable(Maker):
 
 def _changed(graph: Graph, draft: Draft, random: Random) -> Draft | None:
     """The draft with one name or relation changed so that nothing fits; its witness is what fitted before."""
-    for place in shuffled(places(draft.query), random)[:_TRIES]:
+    options: list[tuple[str, Query]] = []
+    for place in places(draft.query):
         triple = draft.query.triples[place]
         named = triple.subject if isinstance(triple.subject, str) else triple.object
         assert isinstance(named, str)
-        other = pick(graph.of_type(graph.type(named)), random)
-        options = [(f"{graph.name(other)} for {graph.name(named)}", _with(draft.query, place, named, other))]
-        for relation in _ALIKE[triple.relation]:
-            options.append((f"{relation} for {triple.relation}", _related(draft.query, place, relation)))
-        did, query = pick(options, random)
-        if other not in draft.bound.values() and not witnesses(query, graph, 1, distinct=False):
+        for other in (pick(graph.of_type(graph.type(named)), random) for _ in range(_OTHERS)):
+            if other not in draft.bound.values():
+                options.append((f"{graph.name(other)} for {graph.name(named)}", _with(draft.query, place, named, other)))
+        options += [(f"{other} for {triple.relation}", _related(draft.query, place, other)) for other in _ALIKE[triple.relation]]
+    for did, query in shuffled(options, random)[:_TRIES]:
+        if not solve(query, graph, 1, distinct=False):
             return draft.edited("change", did, query, draft.witnesses)
     return None
 
 
 def _with(query: Query, place: int, old: str, new: str) -> Query:
     triple = query.triples[place]
-    changed = replace(triple, subject=new) if triple.subject == old else replace(triple, object=new)
+    changed = triple._replace(subject=new) if triple.subject == old else triple._replace(object=new)
     return replace(query, triples=(*query.triples[:place], changed, *query.triples[place + 1 :]))
 
 
 def _related(query: Query, place: int, relation: str) -> Query:
-    changed = replace(query.triples[place], relation=relation)
+    changed = query.triples[place]._replace(relation=relation)
     return replace(query, triples=(*query.triples[:place], changed, *query.triples[place + 1 :]))

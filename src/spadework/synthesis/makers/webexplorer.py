@@ -11,9 +11,10 @@ from random import Random
 from pydantic import Field
 
 from spadework.synthesis.chance import within
-from spadework.synthesis.draft import Draft, statements
+from spadework.synthesis.draft import Draft, pages
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import evolve, prune, walk
+from spadework.synthesis.query import Triple
 from spadework.synthesis.statements import Graph
 
 __all__ = ["WebExplorer"]
@@ -36,8 +37,8 @@ class WebExplorer(Maker):
         if draft is None:
             return None
         evolved = draft
+        needed: set[Triple] = set()
         for _ in range(self.rounds):
-            evolved = evolve(graph, evolved, random) or evolved
+            evolved = evolve(graph, evolved, random, needed) or evolved
         evolved = prune(graph, evolved, random)
-        pages = {edge.document for edge in statements(evolved, graph)}
-        return evolved if evolved is not draft and len(pages) >= 2 else None
+        return evolved if evolved is not draft and len(pages(evolved, graph)) >= 2 else None

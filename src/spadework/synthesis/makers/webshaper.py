@@ -13,7 +13,7 @@ from random import Random
 from pydantic import Field
 
 from spadework.synthesis.chance import within
-from spadework.synthesis.draft import Draft, guarded, places, statements
+from spadework.synthesis.draft import Draft, guarded, pages, places
 from spadework.synthesis.makers.maker import Maker, register
 from spadework.synthesis.operators import link, prune, union, walk
 from spadework.synthesis.statements import Graph
@@ -47,9 +47,8 @@ class WebShaper(Maker):
             draft = union(graph, draft, random) or draft
         # A clue that is not needed could be taken for a short cut, or for a check that costs a page.
         draft = prune(graph, draft, random)
-        pages = {edge.document for edge in statements(draft, graph)}
         # On the pages of a corpus both ends of a layer may be told by one page; then there is nothing to put together.
-        return draft if guarded(draft.query) and len(pages) > 1 else None
+        return draft if guarded(draft.query) and len(pages(draft, graph)) > 1 else None
 
 
 def _layer(graph: Graph, draft: Draft, random: Random) -> Draft | None:
