@@ -43,6 +43,10 @@ _LISTS = re.compile(
     r"^(?:list|lists|index|outline|timeline) of |(?:discography|filmography|bibliography|videography|statistics|\(disambiguation\))$",
     re.IGNORECASE,
 )
+_OUTDATED = re.compile(r"\((?:archived?|outdated|old version)\b[^()]*\)$", re.IGNORECASE)
+"""An old copy of a page. What it says may not be so any more, and its name is that of the current page."""
+_CLOSED = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*$")
+_QUOTED = re.compile(r"\"([^\"]*)\"|\u201c([^\u201d]*)\u201d")
 _HOLES = ((re.compile(r" ?\((?:[,;:\s\[\]]|ISBN)*\)"), ""), (re.compile(r"\([,;:]\s*"), "("), (re.compile(r"\s{2,}"), " "))
 """What is left in a text where an extractor has dropped something: `(ISBN  )`, `(, meaning`."""
 
@@ -56,7 +60,7 @@ class CorpusGraph:
         self.corpus = corpus
         self._titles = {document.id: document.title for document in self._pages()}
         self.entities: Sequence[str] = list(self._titles)
-        self._links = {document.id: _linked_pages(document, self._keys) for document in corpus}
+        self._links = {document.id: _linked_pages(document, self._keys) for document in self._pages()}
         self._names = unique_titles(self._pages()) | self._anchors()
         self._starts: dict[str, int] = {}
         """The most words of a name by its first word."""
@@ -136,6 +140,8 @@ class CorpusGraph:
     def _pages(self) -> Iterator[Document]:
         """The pages, with titles as a reader sees them (`Tunnels &amp; Trolls` is what some extractors leave)."""
         for document in self.corpus:
+            if _OUTDATED.search(document.title):
+                continue
             yield document.model_copy(update={"title": html.unescape(document.title)}) if "&" in document.title else document
 
     def _has(self, statement: Statement, relation: str) -> bool:
@@ -154,14 +160,14 @@ class CorpusGraph:
     @cached_property
     def _keys(self) -> dict[str, str]:
         """Page ids by all that a link may say: id, url, title in any case."""
-        keys = {document.title.casefold(): document.id for document in self.corpus}
-        keys |= {document.url: document.id for document in self.corpus if document.url}
+        keys = {document.title.casefold(): document.id for document in self._pages()}
+        keys |= {document.url: document.id for document in self._pages() if document.url}
         return keys | {key: key for key in self._titles}
 
     def _anchors(self) -> dict[str, str]:
         """Texts of links with a capital that lead to one page only and are no title."""
         leads: dict[str, set[str]] = {}
-        for document in self.corpus:
+        for document in self._pages():
             for link in links_in(document.text) if "[" in document.text else ():
                 if link.name[:1].isupper() and (target := _page(link.target, document, self._keys)):
                     leads.setdefault(link.name, set()).add(target)
@@ -187,6 +193,9 @@ class CorpusGraph:
             marked, found = subject.subn("{s}", _defined(text, title) if number == 0 else text)
             if not found and "{s}" not in marked:
                 marked = _PRONOUN.sub("{s}", text, count=1)
+                # A line of a list may be about anything: "Ann Roe, mayor of Vale" on the page of another Roe.
+                if marked == text and not _CLOSED.search(text):
+                    continue
             elif _LONGER.search(marked):
                 continue
             for target, spans in self._mentioned(sentence, marked, document).items():
@@ -205,6 +214,7 @@ class CorpusGraph:
         by_link = set(found)
         words = list(WORD.finditer(marked))
         runs = set(capital_runs(marked, words))
+        quoted = [found.span(found.lastindex or 0) for found in _QUOTED.finditer(marked)]
         first = 0
         while first < len(words):
             size = min(self._starts.get(words[first][0], 0), len(words) - first)
@@ -212,7 +222,9 @@ class CorpusGraph:
                 size -= 1
             other = size and target != document.id and target not in by_link
             if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
-                found.setdefault(target, []).append((words[first].start(), words[first + size - 1].end()))
+                place = words[first].start(), words[first + size - 1].end()
+                if not any(_within(place, span, marked) for span in quoted):
+                    found.setdefault(target, []).append(place)
             first += max(1, size)
         return found
 
@@ -281,6 +293,13 @@ def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, run
         return False
     joined = before is not None and before[0][0].isupper() and text[before.end() : start] == " "
     return not joined or (first == 1 and not analyse(words[0][0]))
+
+
+def _within(place: tuple[int, int], quoted: tuple[int, int], text: str) -> bool:
+    """Whether a name is a piece of what stands in quotation marks ("The Best of Rob Zombie")."""
+    if not quoted[0] <= place[0] < quoted[1]:
+        return False
+    return bool(WORD.search(text, quoted[0], place[0]) or WORD.search(text, place[1], quoted[1]))
 
 
 def _page(target: str, document: Document, keys: dict[str, str]) -> str:
