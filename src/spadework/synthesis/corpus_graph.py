@@ -37,6 +37,8 @@ _LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w* \{s\}|\{s\} [A-Z]")
 _PRONOUN = re.compile(r"^(?:He|She|It|They)\b")
 _DEFINED = re.compile(r"^(The )?((?:[A-Z\"][\w.'\u2019\"-]* |(?:of|the|and|de|la|van|von|der) )+)(?=\(|(?:is|was|are|were) )")
 """The subject as the first sentence of a page has it: often a longer form of the title, "Barton Lee Hazlewood (born 1929)"."""
+_LIVED = re.compile(r"\((?:[^()]*\b)?(?:born|died)\b|\([^()]*\d{4}\s*[-\u2013]\s*[^()]*\d{4}\)|\bborn (?:on |in )?[A-Z\d]")
+"""In the first sentence of a person's page."""
 _SEVERAL = re.compile(r"^(?:The (?:pair|duo|two|couple|brothers|sisters|latter|former)|Both|Neither|These|Those)\b")
 """A sentence about more than the page, or about what the sentence before it says."""
 _LISTS = re.compile(
@@ -182,6 +184,7 @@ class CorpusGraph:
         # A town is called by its name alone on its own page: "Penny, British Columbia".
         own = sorted({document.title, title, title.partition(", ")[0]} - {""}, key=len, reverse=True)
         subject = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, own))})(?!\w)") if own else _PRONOUN
+        short: frozenset[str] = frozenset()
         # "Hallelujah! I'm a Bum" was taken for two sentences.
         cut = re.split(r"(?<=[.!?]) ", title.casefold())[1:]
         for number, (start, sentence) in enumerate(prose(document.text)):
@@ -190,7 +193,11 @@ class CorpusGraph:
                 continue
             if number == 1 and any(text.casefold().startswith(rest) for rest in cut):
                 continue
+            if number == 0:
+                short = _short_names(text, title)
             marked, found = subject.subn("{s}", _defined(text, title) if number == 0 else text)
+            if not _LONGER.search(marked):
+                marked = _without_short(marked, short)
             if not found and "{s}" not in marked:
                 marked = _PRONOUN.sub("{s}", text, count=1)
                 # A line of a list may be about anything: "Ann Roe, mayor of Vale" on the page of another Roe.
@@ -271,6 +278,26 @@ def _defined(text: str, title: str) -> str:
         return text
     article = "" if title.startswith("The ") else found[1] or ""
     return f"{article}{{s}} {text[found.end(2) :]}"
+
+
+def _short_names(definition: str, title: str) -> frozenset[str]:
+    """First and last name of a person, by the first sentence of the page; nothing for others."""
+    words = title.split()
+    if len(words) < 2 or not _LIVED.search(definition):
+        return frozenset()
+    return frozenset(word for word in (words[0], words[-1]) if len(word) > 2 and word.isalpha() and word[0].isupper())
+
+
+def _without_short(text: str, names: frozenset[str]) -> str:
+    """A sentence with `{s}` for those names where they stand alone: Moon, but not in "Cy Moon"."""
+    words = list(WORD.finditer(text)) if names else []
+    for start, end in reversed(list(capital_runs(text, words))):
+        if words[0].start() == start and not analyse(words[0][0]) and end > words[0].end():
+            start = words[1].start()  # "With Moon": the first word only begins the sentence
+        name = re.sub(r"['\u2019]s$", "", text[start:end])
+        if name in names:
+            text = f"{text[:start]}{{s}}{text[start + len(name) :]}"
+    return text
 
 
 def _tells_apart(title: str, sentence: str) -> bool:
