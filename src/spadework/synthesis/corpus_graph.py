@@ -30,6 +30,8 @@ _WORDS = (5, 60)
 """Fewest and most words of a sentence that is read as a statement."""
 _LONGEST_NAME = 8
 """Words of a name."""
+_FEWEST_TERMS = 6
+"""Telling words of a sentence that does not name the page's subject, the page that it mentions included."""
 _COMMON = (3, 0.01)
 """A single word that is on more pages than this number, and more than this share of them, is no mention by itself."""
 _LONGER = re.compile(r"(?<!^)(?<![.\"] )\b[A-Z]\w* \{s\}|\{s\} [A-Z]")
@@ -39,7 +41,9 @@ _DEFINED = re.compile(r"^(The )?((?:[A-Z\"][\w.'\u2019\"-]* |(?:of|the|and|de|la
 """The subject as the first sentence of a page has it: often a longer form of the title, "Barton Lee Hazlewood (born 1929)"."""
 _LIVED = re.compile(r"\((?:[^()]*\b)?(?:born|died)\b|\([^()]*\d{4}\s*[-\u2013]\s*[^()]*\d{4}\)|\bborn (?:on |in )?[A-Z\d]")
 """In the first sentence of a person's page."""
-_SEVERAL = re.compile(r"^(?:The (?:pair|duo|two|couple|brothers|sisters|latter|former)|Both|Neither|These|Those)\b")
+_SEVERAL = re.compile(
+    r"^(?:The (?:pair|duo|two|couple|brothers|sisters|latter|former|first|second|third|other)|Both|Neither|These|Those)\b"
+)
 """A sentence about more than the page, or about what the sentence before it says."""
 _LISTS = re.compile(
     r"^(?:list|lists|index|outline|timeline) of |(?:discography|filmography|bibliography|videography|statistics|\(disambiguation\))$",
@@ -48,7 +52,19 @@ _LISTS = re.compile(
 _OUTDATED = re.compile(r"\((?:archived?|outdated|old version)\b[^()]*\)$", re.IGNORECASE)
 """An old copy of a page. What it says may not be so any more, and its name is that of the current page."""
 _CLOSED = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*$")
+_OF_ITSELF = re.compile(r"^(?:The )?\"?\{o\}\"? (?:is|are|was|were) (?:an?|the) (?!.*\{s\})")
+"""A sentence that says on a page what another one is."""
+_WORK = re.compile(
+    r"\((?:[^()]* )?(?:album|ep|song|single|film|movie|soundtrack|series|novel|book|play|opera|musical|game|magazine)\)$", re.IGNORECASE
+)
+_MAKER = re.compile(
+    r"\b(?:by|of|as|band|group|duo|trio|singer|rapper|artist|musician|member|frontman|vocalist|guitarist|drummer|bassist|name|character)"
+    r" (?:the )?\"?$"
+)
+"""Before the name of someone who made a work or is in it: not the work that is called like them."""
+_POINTING = re.compile(r"\b(?:this|that|these|those|same) (?:year|season|tournament|event|edition|time|day)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]*)\"|\u201c([^\u201d]*)\u201d")
+_DROPPED = re.compile(r"[{}]|\"\s*\"(?!\w)|</?\w+>|\b(?:and|or|of|by|the|with|as|in) [.,;]")
 _HOLES = ((re.compile(r" ?\((?:[,;:\s\[\]]|ISBN)*\)"), ""), (re.compile(r"\([,;:]\s*"), "("), (re.compile(r"\s{2,}"), " "))
 """What is left in a text where an extractor has dropped something: `(ISBN  )`, `(, meaning`."""
 
@@ -196,12 +212,11 @@ class CorpusGraph:
             if number == 0:
                 short = _short_names(text, title)
             marked, found = subject.subn("{s}", _defined(text, title) if number == 0 else text)
-            if not _LONGER.search(marked):
-                marked = _without_short(marked, short)
+            if short and not _LONGER.search(marked):
+                marked = re.sub(r"^(?:He|She)\b", "{s}", _without_short(marked, short), count=1)
             if not found and "{s}" not in marked:
                 marked = _PRONOUN.sub("{s}", text, count=1)
-                # A line of a list may be about anything: "Ann Roe, mayor of Vale" on the page of another Roe.
-                if marked == text and not _CLOSED.search(text):
+                if "{s}" not in marked and not _telling(marked):
                     continue
             elif _LONGER.search(marked):
                 continue
@@ -209,6 +224,8 @@ class CorpusGraph:
                 relation = marked
                 for first, last in reversed(spans):
                     relation = f"{relation[:first]}{{o}}{relation[last:]}"
+                if _OF_ITSELF.search(relation):
+                    continue
                 yield Statement(document.id, relation, target, document.id, start, start + len(sentence)), marked[slice(*spans[0])]
 
     def _mentioned(self, sentence: str, marked: str, document: Document) -> dict[str, list[tuple[int, int]]]:
@@ -230,7 +247,8 @@ class CorpusGraph:
             other = size and target != document.id and target not in by_link
             if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
                 place = words[first].start(), words[first + size - 1].end()
-                if not any(_within(place, span, marked) for span in quoted):
+                made = _WORK.search(self._titles[target]) and _MAKER.search(marked[: place[0]])
+                if not made and not any(_within(place, span, marked) for span in quoted):
                     found.setdefault(target, []).append(place)
             first += max(1, size)
         return found
@@ -258,7 +276,16 @@ def _well_formed(text: str) -> bool:
     opens = text.lstrip("\"'\u201c\u2018(")[:1]
     closed = text.count("(") == text.count(")") and text.count('"') % 2 == 0
     # Two quotation marks without anything between them, or a tag: an extractor has dropped a title, or left its markup.
-    return (opens.isupper() or opens.isdigit()) and closed and not re.search(r"[{}]|\"\s*\"(?!\w)|</?\w+>", text)
+    return (opens.isupper() or opens.isdigit()) and closed and not _DROPPED.search(text)
+
+
+def _telling(sentence: str) -> bool:
+    """Whether a sentence that does not name the page's subject says enough to be about it.
+
+    A line of a list may be about anything ("Ann Roe, mayor of Vale" on the page of another Roe), and "Ann Roe won the title this year" fits
+    many pages.
+    """
+    return bool(_CLOSED.search(sentence)) and not _POINTING.search(sentence) and len(set(analyse(sentence))) >= _FEWEST_TERMS
 
 
 def _terms(relation: str) -> frozenset[str]:

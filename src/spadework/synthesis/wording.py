@@ -292,6 +292,11 @@ def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     # What is counted or listed may hang on a thing that the question names elsewhere.
     meant -= constants(draft.query)
     asked = {witness[one.target] for one in draft.parts or (draft,) for witness in one.witnesses if one.query.operation == "find"}
+    if not graph.exact:
+        # Of the answer a word in any case is too much.
+        words = set(analyse(question))
+        if any(not words.isdisjoint(analyse(untagged(name))) for value in asked for name in graph.names(value) if not is_literal(value)):
+            return True
     names = {name for value in meant | asked for name in graph.names(value)}
     # A world's names are many and its questions are made fast: what is not there in its own case is not there.
     return bool(tells(question, (name for name in names if not graph.exact or name in question), exact=graph.exact))
