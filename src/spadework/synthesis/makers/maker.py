@@ -37,8 +37,8 @@ _SAMPLE = 1_000
 class Maker(Part):
     """A recipe for tasks; its defaults are the published setting where there is one."""
 
-    needs: ClassVar[Literal["world", "documents", "model"]] = "documents"
-    """The least it can work on: the exact graph of a world, any corpus, or any corpus with a language model."""
+    needs: ClassVar[Literal["world", "documents", "model", "pages"]] = "documents"
+    """The least it can work on: the graph of a world, any graph, or any graph with a language model; `pages`: a corpus, and no world."""
 
     @abstractmethod
     def draw(self, graph: Graph, random: Random) -> Draft | Task | None:
@@ -56,8 +56,10 @@ class Maker(Part):
         """Refuse a graph that it can not work on.
 
         Raises:
-            InputError: it needs a world.
+            InputError: it needs a world, or pages.
         """
+        if self.needs == "pages" and graph.exact:
+            raise InputError(f"maker '{self.registered_as}' reads sentences of pages and {graph.source} is a world; use --corpus")
         if self.needs == "world" and not graph.exact:
             raise InputError(f"maker '{self.registered_as}' needs the graph of a world and {graph.source} is not one; use --world")
 
