@@ -52,6 +52,7 @@ _LISTS = re.compile(
 _OUTDATED = re.compile(r"\((?:archived?|outdated|old version)\b[^()]*\)$", re.IGNORECASE)
 """An old copy of a page. What it says may not be so any more, and its name is that of the current page."""
 _CLOSED = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*$")
+_SMALL = frozenset(analyse(" ".join(FOLLOWS))) | {"s"}
 _OF_ITSELF = re.compile(r"^(?:The )?\"?\{o\}\"? (?:is|are|was|were) (?:an?|the) (?!.*\{s\})")
 """A sentence that says on a page what another one is."""
 _WORK = re.compile(
@@ -289,7 +290,8 @@ def _telling(sentence: str) -> bool:
 
 
 def _terms(relation: str) -> frozenset[str]:
-    return frozenset(analyse(relation.replace("{s}", " ").replace("{o}", " ")))
+    """Telling words: "has {o} as mentor" says no more than "mentor {o}"."""
+    return frozenset(analyse(relation.replace("{s}", " ").replace("{o}", " "))) - _SMALL
 
 
 def _without_holes(text: str) -> str:
