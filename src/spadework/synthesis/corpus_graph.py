@@ -63,6 +63,7 @@ _MAKER = re.compile(
     r" (?:the )?\"?$"
 )
 """Before the name of someone who made a work or is in it: not the work that is called like them."""
+_KIND = re.compile(r"\b(album|song|film|novel|book|play|drama|tragedy|opera|musical|game|magazine|series|poem|story) \"?$")
 _POINTING = re.compile(r"\b(?:this|that|these|those|same) (?:year|season|tournament|event|edition|time|day)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"\"([^\"]*)\"|\u201c([^\u201d]*)\u201d")
 _DROPPED = re.compile(r"[{}]|\"\s*\"(?!\w)|</?\w+>|\b(?:and|or|of|by|the|with|as|in) [.,;]")
@@ -248,8 +249,8 @@ class CorpusGraph:
             other = size and target != document.id and target not in by_link
             if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
                 place = words[first].start(), words[first + size - 1].end()
-                made = _WORK.search(self._titles[target]) and _MAKER.search(marked[: place[0]])
-                if not made and not any(_within(place, span, marked) for span in quoted):
+                other_thing = _is_other(self._titles[target], marked[: place[0]])
+                if not other_thing and not any(_within(place, span, marked) for span in quoted):
                     found.setdefault(target, []).append(place)
             first += max(1, size)
         return found
@@ -349,6 +350,13 @@ def _whole(text: str, words: Sequence[re.Match[str]], first: int, size: int, run
         return False
     joined = before is not None and before[0][0].isupper() and text[before.end() : start] == " "
     return not joined or (first == 1 and not analyse(words[0][0]))
+
+
+def _is_other(title: str, before: str) -> bool:
+    """Whether the words before the name of a work say that someone or something else of this name is meant."""
+    bracket = _WORK.search(title)
+    kind = _KIND.search(before)
+    return bracket is not None and bool(_MAKER.search(before) or (kind and kind[1] not in bracket[0].casefold()))
 
 
 def _within(place: tuple[int, int], quoted: tuple[int, int], text: str) -> bool:
