@@ -53,6 +53,7 @@ _OUTDATED = re.compile(r"\((?:archived?|outdated|old version)\b[^()]*\)$", re.IG
 """An old copy of a page. What it says may not be so any more, and its name is that of the current page."""
 _CLOSED = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*$")
 _SMALL = frozenset(analyse(" ".join(FOLLOWS))) | {"s"}
+_OWN = re.compile(r"\{s\}")
 _OF_ITSELF = re.compile(r"^(?:The )?\"?\{o\}\"? (?:is|are|was|were) (?:an?|the) (?!.*\{s\})")
 """A sentence that says on a page what another one is."""
 _WORK = re.compile(
@@ -81,6 +82,7 @@ class CorpusGraph:
         self._titles = {document.id: document.title for document in self._pages()}
         self.entities: Sequence[str] = list(self._titles)
         self._links = {document.id: _linked_pages(document, self._keys) for document in self._pages()}
+        self._all_titles = frozenset(name for title in self._titles.values() for name in (title, untagged(title)))
         self._names = unique_titles(self._pages()) | self._anchors()
         self._starts: dict[str, int] = {}
         """The most words of a name by its first word."""
@@ -191,8 +193,7 @@ class CorpusGraph:
             for link in links_in(document.text) if "[" in document.text else ():
                 if link.name[:1].isupper() and (target := _page(link.target, document, self._keys)):
                     leads.setdefault(link.name, set()).add(target)
-        titles = {name for title in self._titles.values() for name in (title, untagged(title))}
-        return {name: min(targets) for name, targets in leads.items() if len(targets) == 1 and name not in titles}
+        return {name: min(targets) for name, targets in leads.items() if len(targets) == 1 and name not in self._all_titles}
 
     def _read(self, document: Document) -> Iterator[tuple[Statement, str]]:
         """The statements of a page, each with the name that was found."""
@@ -212,7 +213,7 @@ class CorpusGraph:
             if number == 1 and any(text.casefold().startswith(rest) for rest in cut):
                 continue
             if number == 0:
-                short = _short_names(text, title)
+                short = _short_names(text, title) - self._all_titles
             marked, found = subject.subn("{s}", _defined(text, title) if number == 0 else text)
             if short and not _LONGER.search(marked):
                 marked = re.sub(r"^(?:He|She)\b", "{s}", _without_short(marked, short), count=1)
@@ -220,7 +221,7 @@ class CorpusGraph:
                 marked = _PRONOUN.sub("{s}", text, count=1)
                 if "{s}" not in marked and not _telling(marked):
                     continue
-            elif _LONGER.search(marked):
+            elif _LONGER.search(marked) or any(_is_other(document.title, marked[: own.start()]) for own in _OWN.finditer(marked)):
                 continue
             for target, spans in self._mentioned(sentence, marked, document).items():
                 relation = marked
@@ -278,7 +279,8 @@ def _well_formed(text: str) -> bool:
     opens = text.lstrip("\"'\u201c\u2018(")[:1]
     closed = text.count("(") == text.count(")") and text.count('"') % 2 == 0
     # Two quotation marks without anything between them, or a tag: an extractor has dropped a title, or left its markup.
-    return (opens.isupper() or opens.isdigit()) and closed and not _DROPPED.search(text)
+    whole = (opens.isupper() or opens.isdigit()) and not re.match(r"\d+, [a-z]", text)
+    return whole and closed and not _DROPPED.search(text)
 
 
 def _telling(sentence: str) -> bool:
