@@ -52,7 +52,7 @@ class Report(Maker):
             if fact.object != topic and fact.object not in facts and sentence not in said and len(facts) < self.points:
                 facts[fact.object] = fact
                 said.add(sentence)
-        question = pick(_QUESTIONS, random).format(topic=graph.name(topic))
+        question = pick(_QUESTIONS, random).format(topic=_topic(graph, topic))
         told = [key for key in facts if any(name in question for name in graph.names(key))]
         if len(facts) < _FEWEST or told:
             return None
@@ -87,6 +87,12 @@ class Report(Maker):
             source=graph.source,
             meta={"ledger": dump_ledger(kept), "items": items, "rubric": rubric, "references": references},
         )
+
+
+def _topic(graph: Graph, key: str) -> str:
+    """Its name, with the bracket of its title: there is many a "Pilot"."""
+    names = graph.names(key)
+    return next((name for name in names[1:2] if name.startswith(f"{names[0]} (")), names[0])
 
 
 def _sentence(fact: Statement, graph: Graph) -> str:
