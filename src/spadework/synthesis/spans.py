@@ -351,13 +351,20 @@ def _worth_asking(pages: SpanPages, blank: _Blank) -> bool:
     name = blank.name
     if not name[:1].isupper() or len(name) < 4 or len(name.split()) > 7 or told(blank.page.title, name):
         return False
-    # Two names in a row, or a piece of a longer one: "14 CFR Part 135", "Calvary-St. George's Parish", "Most Played C&W".
-    if (" and " in name and blank.target is None) or re.match(r" ?[&\d]", blank.after) or re.search(r"[\d&-] ?$|\bSt\.\s*$", blank.before):
+    if (" and " in name and blank.target is None) or _piece(blank.before, blank.after):
         return False
     following = re.match(r" ([a-z]+)", blank.after)
     if _ADJECTIVE.search(blank.before) or (following and following[1] not in FOLLOWS and analyse(following[1])):
         return False
     return " " in name or (name not in CALENDAR and not pages.common(name))
+
+
+def _piece(before: str, after: str) -> bool:
+    """Whether a name is cut out of a longer one: "14 CFR Part 135", "Warren/Halliwell", "Misery is a Butterfly"."""
+    if re.match(r" ?[&\d]|[/\w\u0300-\u036f]", after) or re.search(r"[\d&/-] ?$|\bSt\.\s*$", before):
+        return True
+    within = before.count('"') % 2 == 1
+    return within and not (before.endswith('"') and re.match(r"[,.!?]?\"", after))
 
 
 def _sentences(page: Document) -> list[str]:
