@@ -3,13 +3,15 @@
 A page is mentioned by its title, by its title without a bracket, by the text of a link that leads to it on some page, or by a link itself;
 a name that two pages share is nobody's. A single word counts as a mention only where the page links to its page, or if it is rare: else
 "Company" the film would be mentioned by every company. A title with a bracket ("Army (song)") shares its name with other things, so the
-name alone counts only where the sentence has a word of the bracket, or one of the two pages links to the other or names it in full.
+name alone counts only where the sentence has a word of the bracket, or one of the two pages links to the other or names it in full, and
+never where the words before say that someone or something else of this name is meant ("by Bad News" is the band and not the album).
 
 The relation of a statement is its sentence as plain text, with `{o}` for the mention and `{s}` for the page's own subject (its title, or
-the pronoun that opens the sentence). Without `{s}` the subject is implied by the page. A statement has a relation if it has all its telling
+the pronoun that opens the sentence; of a person also the first or the last name). Without `{s}` the subject is implied by the page: that
+takes a whole sentence that says enough and does not point at another one. A statement has a relation if it has all its telling
 words: "directed by {o}" holds of every film of a director, whatever else their sentences say. So what is unique on this graph is unique
 among what the pages say in one sentence (`exact` is False). Lists, discographies and pages that tell namesakes apart are not read: what
-stands there is about others. Types and numbers are not known.
+stands there is about others; neither are old copies of pages, which are no entities. Types and numbers are not known.
 """
 
 import html

@@ -182,4 +182,7 @@ def _exhausted(maker: Maker, graph: Graph, made: int, n: int) -> str:
     name = maker.registered_as
     if not made and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
         return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or span tasks"
+    ranges = [f"{key}={list(value)}" for key, value in maker if type(maker).model_fields[key].annotation == tuple[int, int]]
+    if not made and ranges:
+        return f"{graph.source} gives no task for maker '{name}' with {', '.join(ranges)}; set lower ones, or use pages with more links"
     return f"{graph.source} has about {made} different tasks for maker '{name}' and {n} are wanted; ask for fewer, or use more pages"
