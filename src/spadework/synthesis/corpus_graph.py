@@ -251,10 +251,10 @@ class CorpusGraph:
                 size -= 1
             other = size and target != document.id and target not in by_link
             if other and _whole(marked, words, first, size, runs, linked=target in self._links[document.id]):
-                place = words[first].start(), words[first + size - 1].end()
-                other_thing = _is_other(self._titles[target], marked[: place[0]])
-                if not other_thing and not any(_within(place, span, marked) for span in quoted):
-                    found.setdefault(target, []).append(place)
+                span = words[first].start(), words[first + size - 1].end()
+                other_thing = _is_other(self._titles[target], marked[: span[0]])
+                if not other_thing and not any(_within(span, whole, marked) for whole in quoted):
+                    found.setdefault(target, []).append(span)
             first += max(1, size)
         return found
 

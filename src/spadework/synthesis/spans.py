@@ -392,7 +392,7 @@ def _ledger(blanks: list[_Blank], answers: tuple[str, ...]) -> Ledger:
     things = [blanks[0].page.id, *(blank.target or f"name:{blank.name}" for blank in blanks)]
     terms = [Variable(f"v{len(blanks) - place}") for place in range(len(things))]
     said: list[Statement] = []
-    names = {things[0]: (blanks[0].page.title,)}
+    names: dict[str, tuple[str, ...]] = {things[0]: (blanks[0].page.title,)}
     for blank, thing in zip(blanks, things[1:], strict=True):
         start = blank.page.text.index(blank.sentence)
         relation = f"{blank.before}{{o}}{blank.after}"

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from spadework.corpus.document import Corpus
 from spadework.synthesis.chance import pick
 from spadework.synthesis.corpus_graph import CorpusGraph
 from spadework.synthesis.makers.maker import Maker, register
@@ -37,7 +36,7 @@ class Spans(Maker):
     def draw(self, graph: Graph, random: Random) -> Task | None:
         """See `Maker`."""
         assert isinstance(graph, CorpusGraph)
-        pages = _pages(graph.corpus)
+        pages = _pages(graph)
         hops = pick(self.hops, random)
         page = pages.documents[pick(graph.entities, random)]
         if page_split(page.id) != self.split:
@@ -46,5 +45,5 @@ class Spans(Maker):
 
 
 @lru_cache(maxsize=1)
-def _pages(corpus: Corpus) -> SpanPages:
-    return SpanPages(corpus)
+def _pages(graph: CorpusGraph) -> SpanPages:
+    return SpanPages(graph.corpus)
