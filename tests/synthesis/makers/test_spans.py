@@ -55,3 +55,12 @@ def test_pages_of_other_splits_are_not_asked_about() -> None:
 def test_a_world_is_refused() -> None:
     with pytest.raises(InputError, match=r"maker 'spans' reads sentences of pages and world:.* is a world; use --corpus"):
         next(tasks(makers.build("spans"), world(), seed=0, n=1))
+
+
+def test_pages_without_links_have_spans_too() -> None:
+    text = "The old keepers of the northern lamp were led by Mara Velt for many years and by nobody else."
+    alone = CorpusGraph(
+        MemoryCorpus([Document(id=A, title="The Lamp", text=text), Document(id=B, title="The Inn", text="Nothing is said here.")])
+    )
+    (task,) = tasks(makers.build("spans"), alone, seed=0, n=1)
+    assert task.answers == ("Mara Velt",) and task.evidence == (A,)

@@ -192,8 +192,8 @@ def _steps(draft: Draft, kept: Ledger, graph: Graph) -> list[list[str]]:
 
 def _exhausted(maker: Maker, graph: Graph, made: int, n: int) -> str:
     name = maker.registered_as
-    if not made and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
-        return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or span tasks"
+    if not made and maker.needs != "pages" and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
+        return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or maker 'spans'"
     ranges = [f"{key}={list(value)}" for key, value in maker if type(maker).model_fields[key].annotation == tuple[int, int]]
     lower = f", or lower {' or '.join(ranges)}" if ranges and not graph.exact else ""
     return f"{graph.source} has about {made} different tasks for maker '{name}' and {n} are wanted; ask for fewer, use more pages{lower}"
