@@ -1,14 +1,20 @@
 import re
 from pathlib import Path
 from random import Random
+from urllib.parse import unquote
 
 import pytest
 
+from spadework.core.errors import InputError
 from spadework.corpus.document import Document
 from spadework.corpus.ingest import read_documents
 from spadework.corpus.store import MemoryCorpus, content_hash
+from spadework.corpus.worlds.generate import build_world
+from spadework.corpus.worlds.site import Site
+from spadework.corpus.worlds.world import WorldConfig
 from spadework.synthesis.corpus_graph import CorpusGraph
 from spadework.synthesis.draft import ledger
+from spadework.synthesis.makers.maker import makers, tasks
 from spadework.synthesis.names import plain
 from spadework.synthesis.operators import link, obfuscate, prune, union, walk
 from spadework.synthesis.query import unique
@@ -62,7 +68,8 @@ def test_links_name_pages_by_path_title_and_address() -> None:
     hub = Document(
         id="wiki/hub.md",
         title="Hub",
-        text="The hub of it leads to [the old lamp](lamp.md) and on. Here it goes on to [[Far Shore|a shore]] at last. "
+        text="The hub of it leads every tired sailor straight to [the old lamp](lamp.md). "
+        "Here it goes on past many green fields to [[Far Shore|a shore]] at last. "
         "Also see the site of [Some Club](https://club.example/) for more of it.",
         links=("wiki/lamp.md", "Far Shore", "https://club.example/"),
     )
@@ -71,8 +78,8 @@ def test_links_name_pages_by_path_title_and_address() -> None:
     club = Document(id="c", title="Club (society)", text="See the [Old Club](c) for all about it.", url="https://club.example/")
     graph = CorpusGraph(MemoryCorpus([hub, lamp, shore, club]))
     assert edges(graph) == {
-        ("wiki/hub.md", "The hub of it leads to {o} and on.", "wiki/lamp.md"),
-        ("wiki/hub.md", "Here it goes on to {o} at last.", "s"),
+        ("wiki/hub.md", "The hub of it leads every tired sailor straight to {o}.", "wiki/lamp.md"),
+        ("wiki/hub.md", "Here it goes on past many green fields to {o} at last.", "s"),
         ("wiki/hub.md", "Also see the site of {o} for more of it.", "c"),
         # The text of a link on another page is a name of its page.
         ("wiki/lamp.md", "{s} is like the {o} of the town.", "c"),
@@ -125,6 +132,71 @@ def test_the_subject_of_a_page() -> None:
         ("penny", "Today {s} is the only place that {o} has never seen.", "ada"),
         ("amp", "{s} was sung by {o} in one (very long) night.", "ada"),
     }
+
+
+def test_what_is_not_about_the_page() -> None:
+    pages = {
+        "ada": ("Ada Moon", "Nothing."),
+        "roe": (
+            "Ann Roe",
+            "Ann Moon governs the town of Ada Moon\n"  # a line of a list, without a full stop
+            "The town of Ann Roe knows Ada Moon\n"  # the same with the name of the page
+            "Ada Moon won the prize of the town this year. "  # of many years
+            "Ada Moon is the oldest keeper of all the lamps on the northern coast. "  # says what she is
+            "There was Ada Moon. "  # says too little
+            "In the winter the old keeper Ada Moon came to the northern coast with a lamp.",
+        ),
+        "old": ("Ann Roe (archived 1998)", "In the winter the old keeper Ada Moon came to the northern coast with a boat."),
+        "best": ("Best Lamps", 'Best Lamps is much like "The Best of Ada Moon" and like "Ada Moon", a song.'),
+        "cut": ("Cut Lamps", "Cut Lamps is the work of Ada Moon and of , who is not named here."),
+    }
+    graph = graph_of(pages)
+    assert edges(graph) == {
+        ("roe", "The town of {s} knows {o}", "ada"),
+        ("roe", "In the winter the old keeper {o} came to the northern coast with a lamp.", "ada"),
+        ("best", '{s} is much like "The Best of Ada Moon" and like "{o}", a song.', "ada"),
+    }
+    assert "old" not in graph.entities
+
+
+def test_a_work_is_not_who_made_it() -> None:
+    lines = {
+        "The songs of the winter were sung by the great band Red Lamp at noon.": False,
+        "He played the part of the keeper of the drama Red Lamp at noon.": False,
+        "He sold all the copies of the album Red Lamp at noon in the town.": True,
+        "In the winter he sold Red Lamp and nothing else at noon in the town.": True,
+    }
+    for line, read in lines.items():
+        linked = Document(id="l", title="Lee Roe", text=line, links=("album",))
+        assert bool(edges(graph_of({"album": ("Red Lamp (album)", "It was made in a house by the sea.")}, l=linked))) is read, line
+
+
+def test_short_names_of_persons() -> None:
+    pages = {
+        "ada": (
+            "Ada Moon",
+            "Ada Moon (born 1929) is a keeper. In 1950 Moon met the painter Cy Sand and Eve Moon. "
+            "He said that Ada's lamp was like that of Cy Sand.",
+        ),
+        "inn": ("Blue Moon", "Blue Moon is an inn by the sea. In the summer the Moon was sold to Cy Sand by the keeper of the coast."),
+        "cy": ("Cy Sand", "Nothing."),
+    }
+    assert edges(graph_of(pages)) == {
+        ("ada", "In 1950 {s} met the painter {o} and Eve Moon.", "cy"),
+        ("ada", "{s} said that {s}'s lamp was like that of {o}.", "cy"),
+        ("inn", "In the summer the Moon was sold to {o} by the keeper of the coast.", "cy"),
+    }
+
+
+def test_small_words_make_no_other_relation() -> None:
+    pages = {
+        "a": ("Lamp One", "Lamp One has Ada Moon as its only keeper."),
+        "b": ("Lamp Two", "Lamp Two's only keeper is Ada Moon."),
+        "ada": ("Ada Moon", "Nothing."),
+    }
+    graph = graph_of(pages)
+    for key in "ab":
+        assert graph.subjects(graph.outgoing(key)[0].relation, "ada") == ["a", "b"]
 
 
 def test_a_statement_has_all_relations_that_say_less() -> None:
@@ -224,6 +296,49 @@ def test_real_pages(data_dir: Path) -> None:
 def test_odd_titles(title: str) -> None:
     graph = graph_of({"odd": (title, "A line about Ada Moon and her many friends."), "ada": ("Ada Moon", "Nothing.")})
     assert edges(graph) == {("odd", "A line about {o} and her many friends.", "ada")}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Ada Moon lives alone on the coast of the north."],
+        ["Ada Moon lives alone on the coast of the north.", "Cy Sand lives alone on the coast of the south."],
+    ],
+)
+def test_pages_without_links_say_so(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spadework.synthesis.makers.maker._PATIENCE", 300)
+    graph = graph_of({str(i): (title, text) for i, (title, text) in enumerate(zip(("Ada Moon", "Cy Sand"), texts, strict=False))})
+    for maker in ("sailorfog", "deepdive", "report"):
+        with pytest.raises(InputError, match="has no links between its pages"):
+            next(tasks(makers.build(maker), graph, seed=0, n=1))
+
+
+def test_a_cycle_of_pages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spadework.synthesis.makers.maker._PATIENCE", 300)
+    names = ("Ada Moon", "Cy Sand", "Eve Roe")
+    pages = {str(i): (name, f"{name} wrote many letters to the painter {names[i - 2]} of the coast.") for i, name in enumerate(names)}
+    graph = graph_of(pages)
+    assert len(edges(graph)) == 3
+    with pytest.raises(InputError, match="different tasks"):
+        list(tasks(makers.build("sailorfog"), graph, seed=0, n=1_000))
+
+
+def test_a_folder_of_a_worlds_pages_says_nothing_that_is_not_so(tmp_path: Path) -> None:
+    world = build_world(WorldConfig(seed=1, pages=1_000, distractor_rate=1, stale_rate=0.2, prose_rate=0.5))
+    site = Site(world)
+    for slug in [*site.pages][::4]:
+        body = re.sub(r'href="/wiki/([^"]*)"', r'href="\1.html"', site.answer(f"/wiki/{slug}")[2])
+        (tmp_path / f"{unquote(slug)}.html").write_text(body)
+    graph = CorpusGraph(MemoryCorpus(read_documents(tmp_path)))
+    ids = {entity.title: entity.id for entity in world.entities.values()}
+    found = [edge for key in graph.entities for edge in graph.outgoing(key)]
+    assert len(found) > 200
+    for edge in found:
+        ends = [ids[graph.name(key)] for key in (edge.subject, edge.object)]
+        assert any(target in ends for end in ends for target in world.facts[end].values()), edge
+        # Beside its own name or an alias no other one stands in a line: it is not about a page of like name.
+        own = (name in edge.relation for name in world.names(ends[0]))
+        assert "{s}" in edge.relation or any(own), edge
 
 
 def test_a_folder_of_html(tmp_path: Path) -> None:

@@ -178,3 +178,25 @@ def test_a_question_with_a_lead_by_hand() -> None:
     assert all(t.evidence != (A,) for t in span_tasks(corpus, seed=0, split="train", hops=1, lead=Lead(3, 11)))
     with pytest.raises(InputError, match="have 1 hop, not 2"):
         span_tasks(corpus, seed=0, split="train", hops=2, lead=Lead(3, 9))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "is an 14 Mara Part 135 carrier on the grounds of the old airport of the northern coast",
+        "was sung by Mara Velt/Sand in the old town of the northern coast every night for many years",
+        'was heard in "Mara Velt is a Butterfly" and in other old songs of the northern coast',
+        "was led by the keepers Mara Velt and Cy Sand in the old town of the northern coast",
+        "was the Calvary-St. Mara Velt church in the old town of the northern coast for many years",
+    ],
+)
+def test_a_piece_of_a_longer_name_is_no_blank(text: str) -> None:
+    page = Document(id=A, title="The Quiet Harbour", text=f"The quiet harbour {text}.")
+    made = span_tasks(MemoryCorpus([page, *PAGES[2:]]), seed=0, split="train", hops=1)
+    assert [task.answers for task in made] == []
+
+
+def test_a_whole_name_is_one() -> None:
+    text = 'The quiet harbour was heard in "Mara Velt" and in other old songs of the northern coast.'
+    made = span_tasks(MemoryCorpus([Document(id=A, title="The Quiet Harbour", text=text), *PAGES[2:]]), seed=0, split="train", hops=1)
+    assert [task.answers for task in made] == [("Mara Velt",)]

@@ -12,7 +12,7 @@ from spadework.synthesis.draft import Draft, constants
 from spadework.synthesis.operators import compare, compose, count, list_all, obfuscate, walk
 from spadework.synthesis.query import Between, Initial, OfType, OneOf, Query, Triple, Variable
 from spadework.synthesis.statements import LedgerGraph, Statement, WorldGraph, is_literal
-from spadework.synthesis.wording import LIST_INSTRUCTION, word
+from spadework.synthesis.wording import LIST_INSTRUCTION, tells, word
 
 X, Y, Z, N = (Variable(f"v{number}") for number in range(4))
 TYPES = {"ada": "person", "bo": "person", "tome": "book", "inn": "company", "pax": "city", "rill": "river"}
@@ -165,6 +165,25 @@ def test_sentences_of_pages() -> None:
     # On pages one telling word is too much.
     assert word(find(("pax", "{s} is where the Sands met {o}.", X), v0="bo"), graph, Random(0)) is None
     assert word(find((X, "{s} met {o}.", "pax"), operation="count", v0="bo"), graph, Random(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "name", "told"),
+    [
+        ("Who met Conner there?", "Van Conner", True),
+        ("Which van stood there?", "Van Conner", False),
+        ("Is altruism a term for X?", "Altruism", True),
+        ("Which film did X direct?", "Tish (film)", False),
+        ("Which film noir did X direct?", "Film noir", True),
+    ],
+)
+def test_what_tells_the_name_of_a_page(question: str, name: str, told: bool) -> None:
+    assert tells(question, [name], exact=False) == (name if told else "")
+
+
+def test_of_the_answer_one_word_in_any_case_is_too_much() -> None:
+    graph = LedgerGraph(GRAPH.statements, {**NAMES, "bo": ("Index Magazine",)}, {})
+    assert word(find(("pax", "{o} met the index of {s} once.", X), v0="bo"), graph, Random(0)) is None
 
 
 @cache

@@ -5,7 +5,9 @@ told by it. Two hops: the name B blanked in a sentence of A is the title of anot
 which is cut there and calls its subject "that entity". B's page must not be found with the question alone, and A must not tell the answer.
 
 Pages are split by a hash of their id: both evidence pages of a task are of its split, so no page serves in two splits. Steps for the
-scripted expert are recorded. Not done: dates and numbers, languages that do not capitalise names, judging whether a question is natural.
+scripted expert are recorded, and a ledger: the sentence is the relation, the page its subject, the name its object; a name that is no page
+has the id `name:` with the name behind it. Not done: dates and numbers, languages that do not capitalise names, judging whether a question
+is natural.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from random import Random
 from typing import Literal, NamedTuple, get_args
 
@@ -24,11 +26,14 @@ from spadework.corpus.document import Corpus, Document
 from spadework.corpus.index import analyse
 from spadework.corpus.store import content_hash
 from spadework.rewards.matching import em
+from spadework.synthesis.ledger import Edit, Ledger, dump_ledger
 from spadework.synthesis.names import CALENDAR, FOLLOWS, WORD, capital_runs, links_in, mentions, plain, prose, told, unique_titles, untagged
+from spadework.synthesis.query import Query, Triple, Variable
+from spadework.synthesis.statements import Statement
 from spadework.tasks.task import Task
 from spadework.tasks.validate import validate
 
-__all__ = ["BLANK", "INSTRUCTION", "Lead", "Split", "make_spans", "page_split", "span_tasks"]
+__all__ = ["BLANK", "INSTRUCTION", "Lead", "SpanPages", "Split", "make_spans", "page_split", "page_tasks", "span_tasks"]
 
 Split = Literal["train", "dev", "test"]
 
@@ -108,10 +113,11 @@ class _Blank:
         return self.sentence[start : self.end + (right[-1] if right else 0)]
 
 
-class _Pages:
+class SpanPages:
     """A corpus as span making sees it: titles that name one page, and how rare terms are."""
 
     def __init__(self, corpus: Corpus) -> None:
+        """Read every page once."""
         self.corpus = corpus
         self.documents = {document.id: document for document in corpus}
         self.frequency: Counter[str] = Counter()
@@ -167,7 +173,7 @@ def make_spans(corpus: Corpus, *, seed: int, counts: Mapping[int, int], split: S
     for hops in counts:
         if hops not in (1, 2):
             raise InputError(f"span tasks have 1 or 2 hops, not {hops}")
-    pages = _Pages(corpus)
+    pages = SpanPages(corpus)
     tasks: list[Task] = []
     for hops, wanted in sorted(counts.items()):
         made = [task for _, task in zip(range(wanted), _tasks(pages, seed=seed, split=split, hops=hops), strict=False)]
@@ -192,15 +198,14 @@ def span_tasks(corpus: Corpus, *, seed: int, split: Split, hops: Literal[1, 2], 
     """
     if lead is not None and hops != 1:
         raise InputError(f"span tasks with a lead have 1 hop, not {hops}")
-    return _tasks(_Pages(corpus), seed=seed, split=split, hops=hops, lead=lead)
+    return _tasks(SpanPages(corpus), seed=seed, split=split, hops=hops, lead=lead)
 
 
-def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int, lead: Lead | None = None) -> Iterator[Task]:
+def _tasks(pages: SpanPages, *, seed: int, split: Split, hops: int, lead: Lead | None = None) -> Iterator[Task]:
     random = rng("spans", seed, split, hops)
     members = [document for key, document in pages.documents.items() if page_split(key) == split]
     random.shuffle(members)
-    make = (partial(_one_hop, lead=lead) if lead else _one_hop) if hops == 1 else _two_hops
-    queue = deque(make(pages, document, rng("spans", seed, hops, document.id)) for document in members)
+    queue = deque(page_tasks(pages, document, rng("spans", seed, hops, document.id), hops=hops, lead=lead) for document in members)
     asked: set[str] = set()
     while queue:
         page = queue.popleft()
@@ -208,22 +213,36 @@ def _tasks(pages: _Pages, *, seed: int, split: Split, hops: int, lead: Lead | No
         if task is None:
             continue
         queue.append(page)
-        if task.question not in asked and not validate(task, pages.corpus, em):
+        if task.question not in asked:
             asked.add(task.question)
             yield task
 
 
-def _one_hop(pages: _Pages, page: Document, random: Random, lead: Lead | None = None) -> Iterator[Task]:
+def page_tasks(pages: SpanPages, page: Document, random: Random, *, hops: int, lead: Lead | None = None) -> Iterator[Task]:
+    """The valid span tasks that start at a page, in random order, at most one per sentence and name.
+
+    Args:
+        pages: the corpus.
+        page: one of its pages; the second page of two hops is of the same split.
+        random: decides the order.
+        hops: 1 or 2.
+        lead: see `span_tasks`; one hop only.
+    """
+    made = _one_hop(pages, page, random, lead) if hops == 1 else _two_hops(pages, page, random)
+    return (task for task in made if not validate(task, pages.corpus, em))
+
+
+def _one_hop(pages: SpanPages, page: Document, random: Random, lead: Lead | None = None) -> Iterator[Task]:
     for sentence in _shuffled(_sentences(page), random):
         for blank in _blanks(pages, page, sentence, random):
             step = _lead_step(pages, blank, lead) if lead else _first_step(pages, blank)
             if step is not None:
                 answers = (blank.name, step["quote"]) if lead else (blank.name,)
-                yield _task(pages, f"{INSTRUCTION}{blank.question}", answers, [page.id], [step])
+                yield _task(pages, f"{INSTRUCTION}{blank.question}", answers, [blank], [step])
                 break
 
 
-def _two_hops(pages: _Pages, page: Document, random: Random) -> Iterator[Task]:
+def _two_hops(pages: SpanPages, page: Document, random: Random) -> Iterator[Task]:
     for sentence in _shuffled(_sentences(page), random):
         for bridge in _blanks(pages, page, sentence, random):
             if bridge.target is None or page_split(bridge.target) != page_split(page.id):
@@ -233,7 +252,7 @@ def _two_hops(pages: _Pages, page: Document, random: Random) -> Iterator[Task]:
                 yield from _second_hops(pages, bridge, first, random)
 
 
-def _second_hops(pages: _Pages, bridge: _Blank, first: dict[str, str], random: Random) -> Iterator[Task]:
+def _second_hops(pages: SpanPages, bridge: _Blank, first: dict[str, str], random: Random) -> Iterator[Task]:
     """Questions that need the name of `bridge` and then a name on its page."""
     assert bridge.target is not None
     page = pages.documents[bridge.target]
@@ -248,7 +267,7 @@ def _second_hops(pages: _Pages, bridge: _Blank, first: dict[str, str], random: R
                     continue
                 if pages.finds(query, page.id):
                     second = {"query": query, "quote": blank.quote, "document": page.title}
-                    yield _task(pages, question, (blank.name,), [bridge.page.id, page.id], [first, second])
+                    yield _task(pages, question, (blank.name,), [bridge, blank], [first, second])
                     break
 
 
@@ -272,7 +291,7 @@ def _clauses(blank: _Blank, subject: str) -> Iterator[str]:
             yield clause
 
 
-def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
+def _first_step(pages: SpanPages, blank: _Blank) -> dict[str, str] | None:
     """How to find the page of a blank, or None if its sentence does not lead there or tells the name."""
     rest = f"{blank.before} {blank.after}"
     if len(set(analyse(rest))) < _FEWEST_TERMS or told(rest, blank.name) or not pages.finds(rest, blank.page.id):
@@ -285,7 +304,7 @@ def _first_step(pages: _Pages, blank: _Blank) -> dict[str, str] | None:
     return None
 
 
-def _lead_step(pages: _Pages, blank: _Blank, lead: Lead) -> dict[str, str] | None:
+def _lead_step(pages: SpanPages, blank: _Blank, lead: Lead) -> dict[str, str] | None:
     """The same with the words before the blank as the query."""
     query = blank.before.strip()
     if not lead.fewest <= len(query.split()) <= lead.most or told(f"{query} {blank.after}", blank.name):
@@ -307,7 +326,7 @@ def _windows(text: str) -> list[str]:
     ]
 
 
-def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> list[_Blank]:
+def _blanks(pages: SpanPages, page: Document, sentence: str, random: Random) -> list[_Blank]:
     """Names of a sentence that may be asked for: titles of other pages, then link texts, then capitalised runs."""
     titles, links, runs = [], [], []
     for start, end, name, _ in links_in(sentence):
@@ -328,9 +347,11 @@ def _blanks(pages: _Pages, page: Document, sentence: str, random: Random) -> lis
     return [b for b in found if b.target != page.id and _worth_asking(pages, b)]
 
 
-def _worth_asking(pages: _Pages, blank: _Blank) -> bool:
+def _worth_asking(pages: SpanPages, blank: _Blank) -> bool:
     name = blank.name
     if not name[:1].isupper() or len(name) < 4 or len(name.split()) > 7 or told(blank.page.title, name):
+        return False
+    if (" and " in name and blank.target is None) or _piece(blank.before, blank.after):
         return False
     following = re.match(r" ([a-z]+)", blank.after)
     if _ADJECTIVE.search(blank.before) or (following and following[1] not in FOLLOWS and analyse(following[1])):
@@ -338,23 +359,49 @@ def _worth_asking(pages: _Pages, blank: _Blank) -> bool:
     return " " in name or (name not in CALENDAR and not pages.common(name))
 
 
+def _piece(before: str, after: str) -> bool:
+    """Whether a name is cut out of a longer one: "14 CFR Part 135", "Warren/Halliwell", "Misery is a Butterfly"."""
+    if re.match(r" ?[&\d]|[/\w\u0300-\u036f]", after) or re.search(r"[\d&/-] ?$|\bSt\.\s*$", before):
+        return True
+    within = before.count('"') % 2 == 1
+    return within and not (before.endswith('"') and re.match(r"[,.!?]?\"", after))
+
+
 def _sentences(page: Document) -> list[str]:
     told_in = (sentence for _, sentence in prose(page.text))
     return [sentence for sentence in told_in if _WORDS[0] <= len(sentence.split()) <= _WORDS[1] and BLANK not in sentence]
 
 
-def _task(pages: _Pages, question: str, answers: tuple[str, ...], evidence: list[str], steps: list[dict[str, str]]) -> Task:
+def _task(pages: SpanPages, question: str, answers: tuple[str, ...], blanks: list[_Blank], steps: list[dict[str, str]]) -> Task:
     digest = hashlib.blake2b(question.encode(), digest_size=6).hexdigest()
+    kept = _ledger(blanks, answers)
     return Task(
-        id=f"span-{len(evidence)}-{digest}",
+        id=f"span-{len(blanks)}-{digest}",
         question=question,
         answers=answers,
-        evidence=tuple(evidence),
-        hops=len(evidence),
+        evidence=kept.documents,
+        hops=len(blanks),
         kind="span",
         source=pages.source,
-        meta={"steps": steps},
+        meta={"steps": steps, "ledger": dump_ledger(kept)},
     )
+
+
+def _ledger(blanks: list[_Blank], answers: tuple[str, ...]) -> Ledger:
+    """Page after page: the blank of the last one is asked for, the name in every other one is the subject of the next."""
+    things = [blanks[0].page.id, *(blank.target or f"name:{blank.name}" for blank in blanks)]
+    terms = [Variable(f"v{len(blanks) - place}") for place in range(len(things))]
+    said: list[Statement] = []
+    names: dict[str, tuple[str, ...]] = {things[0]: (blanks[0].page.title,)}
+    for blank, thing in zip(blanks, things[1:], strict=True):
+        start = blank.page.text.index(blank.sentence)
+        relation = f"{blank.before}{{o}}{blank.after}"
+        said.append(Statement(blank.page.id, relation, thing, blank.page.id, start, start + len(blank.sentence)))
+        names[thing] = (blank.name,)
+    names[things[-1]] = answers
+    triples = tuple(Triple(terms[place], statement.relation, terms[place + 1]) for place, statement in enumerate(said))
+    edits = tuple(Edit("blank", f"{blank.name} on {blank.page.title}", number, number + 1) for number, blank in enumerate(blanks))
+    return Ledger(Query(terms[-1], triples), tuple(said), names, {}, edits)
 
 
 def _shuffled(items: list, random: Random) -> list:

@@ -5,7 +5,7 @@ company that was founded by Ondal Brin?"): of the clauses of one thing only the 
 `and` has one reading. Other trees, and some of these, are told flat: "Which person is X? X wrote the book Y. ..." For a document corpus the
 statements are the sentences of its pages, with letters for what is not named.
 
-A question never names its answer, nor anything else that it means without naming it; on a document corpus not even by one telling word.
+A question never names its answer, nor anything else that it means without naming it; on a document corpus not even by one word of a name.
 Such a wording is drawn again, and given up after a few times. Not judged: whether a sentence of a page makes sense by itself.
 """
 
@@ -17,6 +17,7 @@ from spadework.corpus.index import analyse
 from spadework.corpus.worlds.schema import ATTRIBUTES, PLURALS
 from spadework.synthesis.chance import pick
 from spadework.synthesis.draft import Draft, branches, constants
+from spadework.synthesis.names import WORD, untagged
 from spadework.synthesis.phrases import AS_OBJECT, AS_SUBJECT, NOUNS, NUMBERS, SENTENCES, SUPERLATIVES, YEARS, Clause, plural, value_range
 from spadework.synthesis.query import Between, Initial, OneOf, Term, Triple, Variable
 from spadework.synthesis.statements import Graph, is_literal
@@ -271,12 +272,18 @@ def tells(question: str, names: Iterable[str], *, exact: bool) -> str:
     Args:
         question: in any wording.
         names: of what it means without naming it.
-        exact: whether names are those of a world, which count as wholes. Words of real names tell more: one is enough.
+        exact: whether names are those of a world, which count as wholes. Words of real names tell more: one with a capital is enough
+            ("Conner" for Van Conner), or all of them in lower case ("altruism"). Brackets of titles do not count.
     """
     if exact:
         return next((name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE)), "")
     terms = set(analyse(question))
-    return next((name for name in names if not terms.isdisjoint(analyse(name))), "")
+    proper = set(analyse(" ".join(found[0] for found in WORD.finditer(question) if found[0] != found[0].lower() or found[0].isdigit())))
+    for name in names:
+        telling = set(analyse(untagged(name) or name))
+        if not proper.isdisjoint(telling) or (telling and telling <= terms):
+            return name
+    return ""
 
 
 def _tells(question: str, draft: Draft, graph: Graph) -> bool:
@@ -285,6 +292,11 @@ def _tells(question: str, draft: Draft, graph: Graph) -> bool:
     # What is counted or listed may hang on a thing that the question names elsewhere.
     meant -= constants(draft.query)
     asked = {witness[one.target] for one in draft.parts or (draft,) for witness in one.witnesses if one.query.operation == "find"}
+    if not graph.exact:
+        # Of the answer a word in any case is too much.
+        words = set(analyse(question))
+        if any(not words.isdisjoint(analyse(untagged(name))) for value in asked for name in graph.names(value) if not is_literal(value)):
+            return True
     names = {name for value in meant | asked for name in graph.names(value)}
     # A world's names are many and its questions are made fast: what is not there in its own case is not there.
     return bool(tells(question, (name for name in names if not graph.exact or name in question), exact=graph.exact))

@@ -1,7 +1,10 @@
 import pytest
 from tests.synthesis.makers.drawn import draw, pages, world
 
+from spadework.corpus.document import Document
+from spadework.corpus.store import MemoryCorpus
 from spadework.rewards.sets import SetF1, gold_items
+from spadework.synthesis.corpus_graph import CorpusGraph
 from spadework.synthesis.ledger import ledger_of, rederive
 from spadework.synthesis.statements import Graph
 from spadework.trajectories.tree import Trajectory
@@ -28,3 +31,19 @@ def test_rewards_read_it() -> None:
     assert SetF1()(task, Trajectory(task.id, answer=task.answers[0])) == 1
     weak, strong = task.meta["references"]
     assert strong.startswith(weak) and task.meta["rubric"][-1]["criterion"] in strong.removeprefix(weak)
+
+
+def test_a_sentence_of_a_page_is_one_criterion() -> None:
+    texts = {
+        "Lamps (play)": "Lamps was written by Ada Moon and by Cy Sand. In the winter the northern coast saw its many lights with Ada Moon.",
+        "Ada Moon": "Ada Moon was taught in the old town by Cy Sand. The lamps of the town were lit by Eve Roe every single night.",
+        "Cy Sand": "Nothing.",
+        "Eve Roe": "Nothing.",
+    }
+    graph = CorpusGraph(MemoryCorpus([Document(id=title, title=title, text=text) for title, text in texts.items()]))
+    task = next(task for task in draw("report", graph, 3) if "Lamps" in task.question)
+    assert "Lamps (play)" in task.question
+    criteria = [(point["criterion"], point["weight"]) for point in task.meta["rubric"]]
+    # Three things are mentioned; the second sentence about Ada Moon names a thing that the first one has.
+    assert criteria[0] == ("Lamps was written by Ada Moon and by Cy Sand.", 1.0) and len(dict(criteria)) == len(criteria)
+    assert ("About Ada Moon: The lamps of the town were lit by Eve Roe every single night.", 0.5) in criteria

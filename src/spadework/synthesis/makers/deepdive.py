@@ -4,6 +4,8 @@ The start of the walk is moved by a few random steps (the released code's "mad w
 The question asks for a number of the last node, on a document corpus for what its page mentions. No name is left in it: the start is told
 by its type and initial or by a number in a range, and nodes near the start get a number in a range each until the answer is the only one.
 
+First paragraphs and short notes have few chains of five pages that can be told without a name: set `nodes` lower there, such as [2, 4].
+
 In the released code a model picks the next link of up to five, as the most sensible one, and words the clues (15 at most, every node
 mentioned); here chance picks. That GPT-4o with search fails four times of four is a gate.
 """

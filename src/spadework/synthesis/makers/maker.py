@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 from spadework.core.errors import InputError
 from spadework.core.registry import Part, Registry
 from spadework.core.seeds import rng
-from spadework.synthesis.draft import Draft, ledger, statements
+from spadework.corpus.index import analyse
+from spadework.synthesis.draft import Draft, constants, ledger, statements
 from spadework.synthesis.ledger import Ledger, dump_ledger
 from spadework.synthesis.query import answer_items, derivations
 from spadework.synthesis.statements import Graph
@@ -30,6 +31,8 @@ __all__ = ["Maker", "finish", "makers", "new_ones", "question_key", "register", 
 T = TypeVar("T")
 _PATIENCE = 20_000
 """Draws in a row without a new task after which a graph counts as exhausted."""
+_FEWEST_TERMS = 5
+"""Telling words of a sentence by which something can be found."""
 _SAMPLE = 1_000
 """Entities that are looked at for an edge before a graph is said to have none."""
 
@@ -37,8 +40,8 @@ _SAMPLE = 1_000
 class Maker(Part):
     """A recipe for tasks; its defaults are the published setting where there is one."""
 
-    needs: ClassVar[Literal["world", "documents", "model"]] = "documents"
-    """The least it can work on: the exact graph of a world, any corpus, or any corpus with a language model."""
+    needs: ClassVar[Literal["world", "documents", "model", "pages"]] = "documents"
+    """The least it can work on: the graph of a world, any graph, or any graph with a language model; `pages`: a corpus, and no world."""
 
     @abstractmethod
     def draw(self, graph: Graph, random: Random) -> Draft | Task | None:
@@ -56,8 +59,10 @@ class Maker(Part):
         """Refuse a graph that it can not work on.
 
         Raises:
-            InputError: it needs a world.
+            InputError: it needs a world, or pages.
         """
+        if self.needs == "pages" and graph.exact:
+            raise InputError(f"maker '{self.registered_as}' reads sentences of pages and {graph.source} is a world; use --corpus")
         if self.needs == "world" and not graph.exact:
             raise InputError(f"maker '{self.registered_as}' needs the graph of a world and {graph.source} is not one; use --world")
 
@@ -128,12 +133,15 @@ def question_key(question: str) -> bytes:
 
 
 def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None:
-    """Word a draft and write its ledger; None if no wording keeps the answer to itself, or if there is a way around one of its pages.
+    """Word a draft and write its ledger.
+
+    None if no wording keeps the answer to itself, if there is a way around one of its pages, or if a question on documents names nothing
+    and has no clue that says much: it has a single answer by its words alone ("works for"), and others where a page has other words.
 
     `meta` has the ledger; `items` for answers with several parts; `level` of difficulty, where the maker has levels; and `steps`, which
     the scripted expert follows, if the answer of a find on a world can be looked up from the names in the question.
     """
-    if not all(_straight(part, graph) for part in draft.parts or (draft,)):
+    if not all(_straight(part, graph) and _anchored(part, graph) for part in draft.parts or (draft,)):
         return None
     question = word(draft, graph, random)
     if question is None:
@@ -162,6 +170,12 @@ def finish(draft: Draft, graph: Graph, random: Random, kind: str) -> Task | None
     )
 
 
+def _anchored(draft: Draft, graph: Graph) -> bool:
+    """Whether a question names something, or a sentence in it says enough to be found by it."""
+    said = (triple.relation.replace("{s}", " ").replace("{o}", " ") for triple in draft.query.triples)
+    return graph.exact or bool(constants(draft.query)) or any(len(set(analyse(text))) >= _FEWEST_TERMS for text in said)
+
+
 def _straight(draft: Draft, graph: Graph) -> bool:
     """Whether every answer can be found in one way only, so that it rests on all of its pages."""
     ways = len(draft.witnesses)
@@ -178,6 +192,8 @@ def _steps(draft: Draft, kept: Ledger, graph: Graph) -> list[list[str]]:
 
 def _exhausted(maker: Maker, graph: Graph, made: int, n: int) -> str:
     name = maker.registered_as
-    if not made and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
-        return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or span tasks"
-    return f"{graph.source} has about {made} different tasks for maker '{name}' and {n} are wanted; ask for fewer, or use more pages"
+    if not made and maker.needs != "pages" and not any(graph.outgoing(entity) for entity in graph.entities[:_SAMPLE]):
+        return f"{graph.source} has no links between its pages, and maker '{name}' follows links; use a corpus with links, or maker 'spans'"
+    ranges = [f"{key}={list(value)}" for key, value in maker if type(maker).model_fields[key].annotation == tuple[int, int]]
+    lower = f", or lower {' or '.join(ranges)}" if ranges and not graph.exact else ""
+    return f"{graph.source} has about {made} different tasks for maker '{name}' and {n} are wanted; ask for fewer, use more pages{lower}"

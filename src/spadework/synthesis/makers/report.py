@@ -45,10 +45,14 @@ class Report(Maker):
         direct = list(graph.outgoing(topic))
         around = [fact for edge in direct if not is_literal(edge.object) for fact in graph.outgoing(edge.object)]
         facts: dict[str, Statement] = {}
+        said: set[str] = set()
         for fact in (*direct, *shuffled(around, random)):
-            if fact.object != topic and len(facts) < self.points:
-                facts.setdefault(fact.object, fact)
-        question = pick(_QUESTIONS, random).format(topic=graph.name(topic))
+            # A sentence of a page that mentions several things is one criterion.
+            sentence = _sentence(fact, graph)
+            if fact.object != topic and fact.object not in facts and sentence not in said and len(facts) < self.points:
+                facts[fact.object] = fact
+                said.add(sentence)
+        question = pick(_QUESTIONS, random).format(topic=_topic(graph, topic))
         told = [key for key in facts if any(name in question for name in graph.names(key))]
         if len(facts) < _FEWEST or told:
             return None
@@ -85,7 +89,14 @@ class Report(Maker):
         )
 
 
+def _topic(graph: Graph, key: str) -> str:
+    """Its name, with the bracket of its title: there is many a "Pilot"."""
+    names = graph.names(key)
+    return next((name for name in names[1:2] if name.startswith(f"{names[0]} (")), names[0])
+
+
 def _sentence(fact: Statement, graph: Graph) -> str:
     if "{o}" in fact.relation:
-        return fact.relation.replace("{s}", graph.name(fact.subject)).replace("{o}", graph.name(fact.object))
+        about = "" if "{s}" in fact.relation else f"About {graph.name(fact.subject)}: "
+        return about + fact.relation.replace("{s}", graph.name(fact.subject)).replace("{o}", graph.name(fact.object))
     return f"The {fact.relation} of {graph.name(fact.subject)} is {graph.name(fact.object)}."

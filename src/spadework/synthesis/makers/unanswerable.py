@@ -50,7 +50,7 @@ _ALIKE = {
 class Unanswerable(Maker):
     """Questions with and without an answer."""
 
-    needs: ClassVar[Literal["world", "documents", "model"]] = "world"
+    needs: ClassVar[Literal["world", "documents", "model", "pages"]] = "world"
     edges: tuple[int, int] = (2, 4)
     """Fewest and most edges of the walk."""
     answerable: float = Field(default=0.5, ge=0, le=1)

@@ -36,7 +36,7 @@ _TARGET, _ANCHOR = Variable("v0"), Variable("v1")
 class WebLeaper(Maker):
     """Lists of entities."""
 
-    needs: ClassVar[Literal["world", "documents", "model"]] = "world"
+    needs: ClassVar[Literal["world", "documents", "model", "pages"]] = "world"
     variants: tuple[Variant, ...] = Field(default=("basic", "union", "reverse-union"), min_length=1)
     """Drawn from with equal probability."""
     entities: tuple[int, int] = (3, 20)
