@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spadework.core.progress import Progress
 from spadework.rewards.judge_server import JudgeServer
 from spadework.synthesis.ledger import ledger_of, rederive
 from spadework.tasks.dataset import read_tasks
@@ -185,6 +186,25 @@ def test_curate_gives_its_endpoint_to_the_gates_that_ask(tmp_path: Path, spadewo
     with JudgeServer(speaker, faults=chain(["none"] * 5, repeat("error"))) as server:
         code, out, _ = spadework(*gate, "--out", dying, *at(server))
     assert code == 1 and re.search(r"\d+ undecided; the first: .*, gate (judged|subjective): .*HTTP 500", out)
+
+
+def test_a_curation_goes_on_at_another_address_but_not_with_another_model(
+    tmp_path: Path, spadework, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "t.jsonl"
+    assert spadework(*SMALL, "--n", "6", "--out", made)[0] == 0
+    gate = ("curate", made, "--gate", "judged", "--out", tmp_path / "good.jsonl")
+
+    def stop(progress: Progress, count: int = 1) -> None:
+        raise KeyboardInterrupt
+
+    with JudgeServer(speaker) as server, monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", stop)
+        assert spadework(*gate, *at(server))[0] == 130
+    with JudgeServer(speaker) as server:
+        code, _, err = spadework(*gate, "--endpoint", server.url, "--model", "other", *FAST, "--resume")
+        assert code == 2 and "gates.judged.endpoint.model" in err
+        assert spadework(*gate, *at(server), "endpoint.deadline=9", "--resume")[0] == 0
 
 
 @pytest.mark.parametrize(

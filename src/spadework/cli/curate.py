@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["curate"]
 
+_TRANSPORT = {"url", "key_env", "cache", "concurrency", "deadline", "retries", "backoff"}
+"""Of an endpoint: what may be another one after --resume, because it does not decide what the model says."""
+
 
 def curate(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Tasks as .jsonl or .parquet.", show_default=False)] = None,
@@ -62,7 +65,7 @@ def curate(
     chosen = _gates(gate, options, asked)
     tasks = read_tasks(file)
     ground, origin = _ground(chosen, corpus, statements, world, pages, attempts)
-    settings_of = {one.registered_as: one.model_dump(mode="json") for one in chosen}
+    settings_of = {one.registered_as: one.model_dump(mode="json", exclude={"endpoint": _TRANSPORT}) for one in chosen}
     facts = {"tasks": file_hash(file), "order": list(settings_of), "gates": settings_of, **origin}
     decisions = curate_into(out, tasks, chosen, ground, dropped=dropped, settings=facts, resume=resume)
     by_fate = {fate: [one for one in decisions if one.fate == fate] for fate in ("kept", "dropped", "undecided")}
