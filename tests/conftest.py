@@ -1,6 +1,11 @@
 """What all tests share: one thread, no network, the same random examples on every machine, and real data where there is some."""
 
 import os
+import signal
+
+# A shell that starts the tests in the background has Ctrl-C ignored, the commands that they start inherit it, and those never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported by anything: two threads on two busy cores make a small matrix product a hundred times slower.
 os.environ.update(
