@@ -33,7 +33,7 @@ class SailorFog(Maker):
     """A walk with jumps back, a subgraph, and fog."""
 
     levels: tuple[Level, ...] = Field(default=(1, 2, 3), min_length=1)
-    """Drawn from with equal probability."""
+    """Of a draw, with equal probability. Those of levels 2 and 3 fail more often, so a batch has fewer of them."""
     edges: tuple[int, int] = (2, 6)
     """Fewest and most edges of the walk."""
     jump: float = Field(default=0.3, ge=0, le=1)
