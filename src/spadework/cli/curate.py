@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spadework.cli.endpoint import EndpointUrl, ModelName, Statements, endpoint_values
-from spadework.cli.frame import AsJson, Overrides, Resume, print_result
+from spadework.cli.frame import AsJson, OneCorpus, OneWorld, Overrides, Pages, Resume, print_result
 
 if TYPE_CHECKING:
     from spadework.synthesis.gates.gate import Gate, Ground
@@ -26,9 +26,9 @@ def curate(
     dropped: Annotated[
         Path | None, typer.Option("--dropped", metavar="FILE", help="Write the others here, with the reasons.", show_default=False)
     ] = None,
-    corpus: Annotated[Path | None, typer.Option("--corpus", metavar="DIR", help="The corpus of the tasks.", show_default=False)] = None,
-    world: Annotated[int | None, typer.Option("--world", metavar="SEED", help="The world of the tasks.", show_default=False)] = None,
-    pages: Annotated[int, typer.Option("--pages", metavar="N", help="Pages of the world.")] = 1_500,
+    corpus: OneCorpus = None,
+    world: OneWorld = None,
+    pages: Pages = 1_500,
     attempts: Annotated[
         Path | None, typer.Option("--attempts", metavar="FILE", help="Trajectories of a policy at the tasks.", show_default=False)
     ] = None,

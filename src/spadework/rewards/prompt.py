@@ -15,7 +15,7 @@ from typing import Any
 
 from spadework.core.errors import InputError
 
-__all__ = ["PINNED", "Prompt", "load_prompt", "read_answer", "read_score", "read_thought", "read_verdict"]
+__all__ = ["PINNED", "Prompt", "load_prompt", "read_answer", "read_question", "read_score", "read_thought", "read_verdict"]
 
 PINNED = {
     "step": "7e7e7042a9d72a4b8e711bbd28033fe14d5fde80967011aa56e406725bab33dd",
@@ -105,16 +105,25 @@ def read_score(reply: str) -> float:
     return float(found[-1])
 
 
+def _read_line(reply: str, name: str) -> str:
+    """What the last line `Name: ...` of a reply says.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found: list[str] = re.findall(rf"^\W*{name}\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
+    if not found:
+        raise ValueError(f"no {name} in the reply '{_end(reply)}'")
+    return found[-1].strip()
+
+
 def read_answer(reply: str) -> str:
     """The last `Answer: ...` line of a reply.
 
     Raises:
         ValueError: there is none.
     """
-    found: list[str] = re.findall(r"^\W*answer\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
-    if not found:
-        raise ValueError(f"no answer in the reply '{_end(reply)}'")
-    return found[-1].strip()
+    return _read_line(reply, "answer")
 
 
 def read_thought(reply: str) -> str:
@@ -123,10 +132,16 @@ def read_thought(reply: str) -> str:
     Raises:
         ValueError: there is none.
     """
-    found: list[str] = re.findall(r"^\W*thought\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
-    if not found:
-        raise ValueError(f"no thought in the reply '{_end(reply)}'")
-    return found[-1].strip().strip("*")
+    return _read_line(reply, "thought").strip("*")
+
+
+def read_question(reply: str) -> str:
+    """The last `Question: ...` line of a reply.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return _read_line(reply, "question").strip("*")
 
 
 def _end(reply: str) -> str:

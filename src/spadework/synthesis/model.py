@@ -21,7 +21,7 @@ from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError
 from spadework.corpus.document import Pages
 from spadework.rewards.endpoint import Endpoint
-from spadework.rewards.prompt import load_prompt, read_verdict
+from spadework.rewards.prompt import load_prompt, read_question, read_verdict
 from spadework.synthesis.draft import constants
 from spadework.synthesis.ledger import Ledger, Verdict, ledger_of, with_verdicts
 from spadework.synthesis.statements import Statement, is_literal
@@ -144,7 +144,7 @@ def reworded(tasks: Iterable[Task], model: Model) -> Iterator[Task]:
         wrong = {place: f"no wording of it can be checked: {fault}" for place, fault in own.items() if fault}
         rest = [place for place in range(len(batch)) if place not in wrong]
         for _ in range(model.tries):
-            replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], _question)
+            replies = model.ask([_wording_prompt(batch[place], wrong.get(place, "")) for place in rest], read_question)
             again = []
             for place, reply in zip(rest, replies, strict=True):
                 wrong[place] = f"{_MUTE}: {reply.reason}" if isinstance(reply, NoReply) else faults(reply, batch[place])
@@ -269,18 +269,6 @@ def _sentence(statement: Statement, ledger: Ledger) -> str:
         return f"{subject} {statement.relation} {object}"
     about = "" if "{s}" in statement.relation else f"About {subject}: "
     return f"{about}{statement.relation.replace('{s}', subject).replace('{o}', object)}"
-
-
-def _question(reply: str) -> str:
-    """The last `Question: ...` line of a reply.
-
-    Raises:
-        ValueError: there is none.
-    """
-    found: list[str] = re.findall(r"^\W*question\W*?:[ \t*]*(\S.*)$", reply, re.IGNORECASE | re.MULTILINE)
-    if not found:
-        raise ValueError(f"no question in the reply '{' '.join(reply.split())[-80:]}'")
-    return found[-1].strip().strip("*")
 
 
 def _batches(tasks: Iterable[Task], size: int) -> Iterator[list[Task]]:
