@@ -9,27 +9,32 @@ On a GPU there is one slice. Gradients of matrices are summed over the slices in
 Shapes: N rows, D hidden size, I intermediate size, H query heads, K key-value heads, E head size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spadework.models import steps
+from spadework.models.threads import in_threads
 
-__all__ = ["add_product", "mlp", "project", "right", "slices"]
+__all__ = ["add_product", "mlp", "project", "right", "slices", "summed"]
 
-SLICE_ELEMENTS = 1 << 17
-"""Elements of the widest intermediate of a slice: half a megabyte in float32, a part of a core's second-level cache. With up to about 190
-rows MKL multiplies by a contiguous matrix as it lies, without packing it first, a tenth faster."""
+SLICE_ELEMENTS = 1 << 19
+"""Elements of the widest intermediate of a slice: two megabytes in float32, a core's share of the last-level cache."""
 
 
-def slices(x: Tensor, width: int) -> Iterator[slice]:
-    """Slices of rows whose widest intermediate stays in the cache; at least 128 rows, so that matrix products stay efficient."""
+def slices(x: Tensor, width: int) -> list[slice]:
+    """Slices of rows whose widest intermediate stays in the cache; at least 128 rows, so that matrix products stay efficient.
+
+    All are equally long but for a row, and there is the same number for each thread.
+    """
     rows = max(128, SLICE_ELEMENTS // width) if x.device.type == "cpu" else max(1, len(x))
-    return (slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows))
+    threads = torch.get_num_threads() if x.device.type == "cpu" and len(x) >= 128 * torch.get_num_threads() else 1
+    count = threads * -(-len(x) // (rows * threads))
+    return [slice(len(x) * number // count, len(x) * (number + 1) // count) for number in range(count)]
 
 
 def right(weight: Tensor, rows: int) -> Tensor:
@@ -46,6 +51,16 @@ def add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
             total += torch.mm(left, right)
 
 
+def summed(totals: Sequence[tuple[Tensor | None, ...]]) -> tuple[Tensor | None, ...]:
+    """The totals of all threads added up, column by column; None where the gradient is not wanted."""
+    first, *others = totals
+    for other in others:
+        for total, more in zip(first, other, strict=True):
+            if total is not None:
+                total += more
+    return first
+
+
 def _total(parameter: Tensor | None, wanted: bool = True) -> Tensor | None:
     """Zeros for the gradient of a vector, or for that of a matrix [out, in] as [in, out]: products are faster that way round."""
     return parameter.new_zeros(parameter.shape[::-1], dtype=torch.float32) if parameter is not None and wanted else None
@@ -58,16 +73,20 @@ def _gradient(total: Tensor | None, parameter: Tensor | None) -> Tensor | None:
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
-        # One tensor per slice: a large one would come fresh from the operating system each time and be cleared first.
-        hidden = []
         output = torch.empty_like(x_ND)
         gate_up_DI, down_ID = right(gate_up, len(x_ND)), right(down, len(x_ND))
-        for rows in slices(x_ND, len(gate_up)):
-            x = x_ND[rows]
-            hidden.append(torch.mm(steps.norm(x, norm, epsilon), gate_up_DI))
-            gate, up = hidden[-1].chunk(2, -1)
-            torch.addmm(x, F.silu(gate).mul_(up), down_ID, out=output[rows])
-        ctx.save_for_backward(x_ND, norm, gate_up, down, *hidden)
+
+        def run(parts: Sequence[slice]) -> list[Tensor]:
+            # One tensor per slice: a large one would come fresh from the operating system each time and be cleared first.
+            hidden = []
+            for rows in parts:
+                x = x_ND[rows]
+                hidden.append(torch.mm(steps.norm(x, norm, epsilon), gate_up_DI))
+                torch.addmm(x, steps.swiglu(hidden[-1]), down_ID, out=output[rows])
+            return hidden
+
+        kept = in_threads(run, slices(x_ND, len(gate_up)))
+        ctx.save_for_backward(x_ND, norm, gate_up, down, *chain.from_iterable(kept))
         ctx.epsilon = epsilon
         return output
 
@@ -75,16 +94,23 @@ class _Mlp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
         x_ND, norm, gate_up, down, *kept = ctx.saved_tensors
-        d_norm = torch.zeros_like(norm, dtype=torch.float32)
-        d_gate_up, d_down = _total(gate_up, ctx.needs_input_grad[2]), _total(down, ctx.needs_input_grad[3])
+        wanted = ctx.needs_input_grad
         d_x = torch.empty_like(x_ND)
-        for rows, hidden in zip(slices(x_ND, len(gate_up)), kept, strict=True):
-            x, grad = x_ND[rows], grad_ND[rows]
-            active, d_hidden = steps.swiglu_backward(hidden, torch.mm(grad, down))
-            add_product(d_down, active.t(), grad)
-            add_product(d_gate_up, steps.norm(x, norm, ctx.epsilon).t(), d_hidden)
-            steps.norm_backward(torch.mm(d_hidden, gate_up), x, norm, ctx.epsilon, d_x[rows].copy_(grad), d_norm)
-        return d_x, d_norm.to(norm.dtype), _gradient(d_gate_up, gate_up), _gradient(d_down, down), None
+
+        def run(parts: Sequence[tuple[slice, Tensor]]) -> tuple[Tensor | None, ...]:
+            d_norm = torch.zeros_like(norm, dtype=torch.float32)
+            d_gate_up, d_down = _total(gate_up, wanted[2]), _total(down, wanted[3])
+            for rows, hidden in parts:
+                x, grad = x_ND[rows], grad_ND[rows]
+                active, d_hidden = steps.swiglu_backward(hidden, torch.mm(grad, down))
+                add_product(d_down, active.t(), grad)
+                add_product(d_gate_up, steps.norm(x, norm, ctx.epsilon).t(), d_hidden)
+                steps.norm_backward(torch.mm(d_hidden, gate_up), x, norm, ctx.epsilon, d_x[rows].copy_(grad), d_norm)
+            return d_norm, d_gate_up, d_down
+
+        totals = in_threads(run, list(zip(slices(x_ND, len(gate_up)), kept, strict=True)))
+        d_norm, d_gate_up, d_down = summed(totals)
+        return d_x, _gradient(d_norm, norm), _gradient(d_gate_up, gate_up), _gradient(d_down, down), None
 
 
 def mlp(x_ND: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, epsilon: float) -> Tensor:
@@ -118,12 +144,16 @@ class _Project(torch.autograd.Function):
         qkv_DC = right(qkv, len(x_ND))
         raw = x_ND.new_empty(len(x_ND), num_q + 2 * num_k, size)
         turned = x_ND.new_empty(len(x_ND), num_q + num_k, size)
-        for rows in slices(x_ND, len(qkv)):
-            flat = raw[rows].view(-1, len(qkv))
-            torch.mm(steps.norm(x_ND[rows], norm, epsilon), qkv_DC, out=flat)
-            if bias is not None:
-                flat += bias
-            steps.turn(raw[rows], qk_norm, cos[rows], sin[rows], epsilon, turned[rows])
+
+        def run(parts: Sequence[slice]) -> None:
+            for rows in parts:
+                flat = raw[rows].view(-1, len(qkv))
+                torch.mm(steps.norm(x_ND[rows], norm, epsilon), qkv_DC, out=flat)
+                if bias is not None:
+                    flat += bias
+                steps.turn(raw[rows], qk_norm, cos[rows], sin[rows], epsilon, turned[rows])
+
+        in_threads(run, slices(x_ND, len(qkv)))
         ctx.save_for_backward(x_ND, norm, qkv, bias, qk_norm, cos, sin, raw)
         ctx.epsilon = epsilon
         return turned[:, :num_q], turned[:, num_q:], raw[:, num_q + num_k :]
@@ -132,20 +162,26 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
         x_ND, norm, qkv, bias, qk_norm, cos, sin, raw = ctx.saved_tensors
-        d_norm, d_bias = torch.zeros_like(norm, dtype=torch.float32), _total(bias)
-        d_qk_norm = None if qk_norm is None else torch.zeros_like(qk_norm, dtype=torch.float32)
-        d_qkv = _total(qkv, ctx.needs_input_grad[2])
-        d_x = torch.empty_like(x_ND)
-        for rows in slices(x_ND, len(qkv)):
-            x, turned = x_ND[rows], (cos[rows], sin[rows])
-            d_raw = steps.turn_backward(grad_q[rows], grad_k[rows], grad_v[rows], raw[rows], qk_norm, *turned, ctx.epsilon, d_qk_norm)
-            d_flat = d_raw.view(-1, len(qkv))
-            add_product(d_qkv, steps.norm(x, norm, ctx.epsilon).t(), d_flat)
-            if d_bias is not None:
-                d_bias += d_flat.sum(0)
-            steps.norm_backward(torch.mm(d_flat, qkv), x, norm, ctx.epsilon, d_x[rows].zero_(), d_norm)
+        wanted = ctx.needs_input_grad
+        d_x = torch.zeros_like(x_ND)
+
+        def run(parts: Sequence[slice]) -> tuple[Tensor | None, ...]:
+            d_norm, d_bias = torch.zeros_like(norm, dtype=torch.float32), _total(bias)
+            d_qk_norm = None if qk_norm is None else torch.zeros_like(qk_norm, dtype=torch.float32)
+            d_qkv = _total(qkv, wanted[2])
+            for rows in parts:
+                x, turned = x_ND[rows], (cos[rows], sin[rows])
+                d_raw = steps.turn_backward(grad_q[rows], grad_k[rows], grad_v[rows], raw[rows], qk_norm, *turned, ctx.epsilon, d_qk_norm)
+                d_flat = d_raw.view(-1, len(qkv))
+                add_product(d_qkv, steps.norm(x, norm, ctx.epsilon).t(), d_flat)
+                if d_bias is not None:
+                    d_bias += d_flat.sum(0)
+                steps.norm_backward(torch.mm(d_flat, qkv), x, norm, ctx.epsilon, d_x[rows], d_norm)
+            return d_norm, d_qkv, d_bias, d_qk_norm
+
+        d_norm, d_qkv, d_bias, d_qk_norm = summed(in_threads(run, slices(x_ND, len(qkv))))
         d_qk_norm = None if d_qk_norm is None else d_qk_norm.to(x_ND.dtype)
-        return d_x, d_norm.to(norm.dtype), _gradient(d_qkv, qkv), _gradient(d_bias, bias), d_qk_norm, None, None, None
+        return d_x, _gradient(d_norm, norm), _gradient(d_qkv, qkv), _gradient(d_bias, bias), d_qk_norm, None, None, None
 
 
 def project(

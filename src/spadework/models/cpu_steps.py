@@ -10,14 +10,45 @@ Shapes: N rows, D hidden size, I intermediate size, H query heads, K key-value h
 from typing import Any
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import types
+from numba.extending import intrinsic
 
 from spadework.models.compiled import compiled
 
-__all__ = ["norm", "norm_backward", "swiglu_backward", "turn", "turn_backward"]
+__all__ = ["norm", "norm_backward", "softmax_parts", "swiglu", "swiglu_backward", "turn", "turn_backward"]
 
 F32: Any = np.float32
+LOG2_E = F32(np.log2(np.e))
 
 _compiled = compiled(fastmath={"reassoc", "contract", "arcp", "nsz"})
+
+
+@intrinsic
+def _float_of_bits(typing_context: Any, bits: Any) -> Any:
+    """The float32 with these 32 bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@_compiled
+def _exp(x: Any) -> Any:
+    """Exponential with a relative error of 1e-6, between 2^-126 and 2^126; compilers turn a loop of it into vectors.
+
+    2^y as 2^round(y), put into the exponent's bits, times a polynomial in the rest.
+    """
+    y = min(max(x * LOG2_E, F32(-126)), F32(126))
+    whole = np.floor(y + F32(0.5))
+    y -= whole
+    p = F32(0.0001535336) * y + F32(0.001339887)
+    p = p * y + F32(0.009618437)
+    p = p * y + F32(0.05550332)
+    p = p * y + F32(0.24022648)
+    p = p * y + F32(0.6931472)
+    return (p * y + F32(1)) * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
 @_compiled
@@ -56,16 +87,20 @@ def norm_backward(grad_ND: Any, x_ND: Any, weight: Any, epsilon: float, out_ND: 
 @_compiled
 def turn(raw_NAE: Any, weight_AE: Any, normed: bool, cos_NE: Any, sin_NE: Any, epsilon: float, out_NAE: Any) -> None:
     """Norm per head, if `normed`, and rotation."""
-    heads, half = out_NAE.shape[1], out_NAE.shape[2] // 2
+    heads, size = out_NAE.shape[1:]
+    half = size // 2
+    # Scratch can not overlap with an argument, so the compiler need not check for that in every head.
+    normal = np.empty((heads, size), np.float32)
     for n in range(len(out_NAE)):
-        cos, sin = cos_NE[n], sin_NE[n]
         for a in range(heads):
-            x, weight, out = raw_NAE[n, a], weight_AE[a], out_NAE[n, a]
-            scale = _scale(x, epsilon) if normed else F32(1)
+            scale = _scale(raw_NAE[n, a], epsilon) if normed else F32(1)
+            for j in range(size):
+                normal[a, j] = raw_NAE[n, a, j] * scale * weight_AE[a, j]
+        for a in range(heads):
             for j in range(half):
-                first, second = x[j] * scale * weight[j], x[j + half] * scale * weight[j + half]
-                out[j] = first * cos[j] + second * sin[j]
-                out[j + half] = second * cos[j + half] + first * sin[j + half]
+                out_NAE[n, a, j] = normal[a, j] * cos_NE[n, j] + normal[a, j + half] * sin_NE[n, j]
+            for j in range(half, size):
+                out_NAE[n, a, j] = normal[a, j] * cos_NE[n, j] + normal[a, j - half] * sin_NE[n, j]
 
 
 @_compiled
@@ -98,15 +133,40 @@ def turn_backward(
 
 
 @_compiled
-def swiglu_backward(hidden: Any, sigmoid_NI: Any, grad_NI: Any, active_NI: Any, d_hidden: Any) -> None:
-    """Fills the product silu(gate) * up and the gradient of gate and up, which stand beside each other in `hidden`."""
-    width = sigmoid_NI.shape[1]
+def swiglu(hidden: Any, out_NI: Any) -> None:
+    """Fills silu(gate) * up; gate and up stand beside each other in `hidden`."""
+    width = out_NI.shape[1]
+    for n in range(len(hidden)):
+        gates, ups, out = hidden[n, :width], hidden[n, width:], out_NI[n]
+        for j in range(width):
+            out[j] = gates[j] / (F32(1) + _exp(-gates[j])) * ups[j]
+
+
+@_compiled
+def swiglu_backward(hidden: Any, grad_NI: Any, active_NI: Any, d_hidden: Any) -> None:
+    """Fills silu(gate) * up and the gradient of gate and up."""
+    width = active_NI.shape[1]
     for n in range(len(hidden)):
         gates, ups, d_gates, d_ups = hidden[n, :width], hidden[n, width:], d_hidden[n, :width], d_hidden[n, width:]
-        sigmoids, grads, actives = sigmoid_NI[n], grad_NI[n], active_NI[n]
+        grads, actives = grad_NI[n], active_NI[n]
         for j in range(width):
-            gate, up, sigmoid, grad = gates[j], ups[j], sigmoids[j], grads[j]
+            gate, up, grad = gates[j], ups[j], grads[j]
+            sigmoid = F32(1) / (F32(1) + _exp(-gate))
             silu = gate * sigmoid
             actives[j] = silu * up
             d_ups[j] = grad * silu
             d_gates[j] = grad * up * (sigmoid + silu * (F32(1) - sigmoid))
+
+
+@_compiled
+def softmax_parts(logits_MV: Any, largest_M: Any, totals_M: Any) -> None:
+    """Turns logits into exponentials relative to the largest of their row, and fills what these are and add up to."""
+    for m in range(len(logits_MV)):
+        row = logits_MV[m]
+        largest, total = row[0], F32(0)
+        for j in range(len(row)):
+            largest = max(largest, row[j])
+        for j in range(len(row)):
+            row[j] = _exp(row[j] - largest)
+            total += row[j]
+        largest_M[m], totals_M[m] = largest, total

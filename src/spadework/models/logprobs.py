@@ -7,18 +7,26 @@ four matrix products; otherwise each slice is computed again, so the peak is one
 Shapes: M targets, D hidden size, V vocabulary. Not done here: second derivatives.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import chain, zip_longest
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spadework.models.blocks import add_product, right
+from spadework.models import steps
+from spadework.models.blocks import add_product, right, summed
 from spadework.models.decoder import DecoderWeights
+from spadework.models.threads import in_threads
 
 __all__ = ["token_entropies", "token_logprobs"]
 
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+SHARED_ELEMENTS = 1 << 22
+"""Largest matrix whose gradient every thread sums for itself: 16 MB in float32."""
 KEPT_ELEMENTS = 1 << 26
 """Exponentials kept for the backward pass: 256 MB in float32."""
 
@@ -27,20 +35,23 @@ class _LabelLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_MD: Tensor, head_VD: Tensor, labels_M: Tensor, temperature: float, num_rows: int) -> Tensor:
         logprobs, largest, totals = (hidden_MD.new_empty(len(hidden_MD), dtype=torch.float32) for _ in range(3))
-        # One tensor per slice: a large one would come fresh from the operating system each time, whose clearing costs half the gain.
-        kept: list[Tensor] = []
         head_DV = right(head_VD, len(hidden_MD))
         keep = any(ctx.needs_input_grad) and len(hidden_MD) * len(head_VD) <= KEPT_ELEMENTS
-        for rows in _rows(len(hidden_MD), num_rows):
-            logits = _logits(hidden_MD[rows], head_DV, temperature)
-            picked = logits.gather(1, labels_M[rows, None])[:, 0]
-            torch.amax(logits, 1, out=largest[rows])
-            exponentials = logits.sub_(largest[rows, None]).exp_()
-            torch.sum(exponentials, 1, out=totals[rows])
-            torch.sub(picked - largest[rows], totals[rows].log(), out=logprobs[rows])
-            if keep:
-                kept.append(exponentials.to(hidden_MD.dtype))
-        ctx.save_for_backward(hidden_MD, head_VD, labels_M, largest, totals, *kept)
+
+        def run(parts: Sequence[slice]) -> list[Tensor]:
+            # One tensor per slice: a large one would come fresh from the operating system each time, whose clearing costs half the gain.
+            kept: list[Tensor] = []
+            for rows in parts:
+                logits = _logits(hidden_MD[rows], head_DV, temperature)
+                picked = logits.gather(1, labels_M[rows, None])[:, 0]
+                exponentials = steps.softmax_parts(logits, largest[rows], totals[rows])
+                torch.sub(picked - largest[rows], totals[rows].log(), out=logprobs[rows])
+                if keep:
+                    kept.append(exponentials.to(hidden_MD.dtype))
+            return kept
+
+        kept = _in_threads(run, _rows(len(hidden_MD), num_rows), head_VD)
+        ctx.save_for_backward(hidden_MD, head_VD, labels_M, largest, totals, *chain.from_iterable(kept))
         ctx.temperature, ctx.num_rows = temperature, num_rows
         return logprobs
 
@@ -48,22 +59,26 @@ class _LabelLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:
         hidden_MD, head_VD, labels_M, largest, totals, *kept = ctx.saved_tensors
-        kind = hidden_MD.dtype
+        kind, wanted = hidden_MD.dtype, ctx.needs_input_grad[1]
         d_hidden = torch.empty_like(hidden_MD)
-        d_head_DV = head_VD.new_zeros(head_VD.shape[::-1], dtype=torch.float32) if ctx.needs_input_grad[1] else None
         head_DV = head_VD.t() if kept else right(head_VD, len(hidden_MD))
         grad_M = grad_M / ctx.temperature
         shares_M = (grad_M / totals).to(kind)
         grad_M = grad_M.to(kind)
-        for number, rows in enumerate(_rows(len(hidden_MD), ctx.num_rows)):
-            if kept:
-                exponentials = kept[number]
-            else:
-                exponentials = _logits(hidden_MD[rows], head_DV, ctx.temperature).sub_(largest[rows, None]).exp_().to(kind)
-            # d logprob / d logits = onehot - exponentials / total; the factors per row go to the narrow side of both products.
-            grad, share = grad_M[rows, None], shares_M[rows, None]
-            torch.sub(head_VD[labels_M[rows]].mul_(grad), torch.mm(exponentials, head_VD).mul_(share), out=d_hidden[rows])
-            add_product(d_head_DV, (hidden_MD[rows] * -share).t(), exponentials)
+
+        def run(parts: Sequence[tuple[slice, Tensor | None]]) -> tuple[Tensor | None]:
+            d_head_DV = head_VD.new_zeros(head_VD.shape[::-1], dtype=torch.float32) if wanted else None
+            for rows, exponentials in parts:
+                if exponentials is None:
+                    exponentials = _logits(hidden_MD[rows], head_DV, ctx.temperature).sub_(largest[rows, None]).exp_().to(kind)
+                # d logprob / d logits = onehot - exponentials / total; the factors per row go to the narrow side of both products.
+                grad, share = grad_M[rows, None], shares_M[rows, None]
+                torch.sub(head_VD[labels_M[rows]].mul_(grad), torch.mm(exponentials, head_VD).mul_(share), out=d_hidden[rows])
+                add_product(d_head_DV, (hidden_MD[rows] * -share).t(), exponentials)
+            return (d_head_DV,)
+
+        parts = list(zip_longest(_rows(len(hidden_MD), ctx.num_rows), kept))
+        (d_head_DV,) = summed(_in_threads(run, parts, head_VD))
         d_head = None
         if d_head_DV is not None:
             d_head = d_head_DV.t().contiguous()
@@ -99,8 +114,13 @@ class _Entropies(torch.autograd.Function):
         return d_hidden, None if d_head is None else d_head.to(head_VD.dtype), None, None
 
 
-def _rows(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+def _rows(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _in_threads(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part], head_VD: Tensor) -> list[Result]:
+    """As `in_threads`, if every thread can have a gradient of its own; products with a large matrix fill all threads by themselves."""
+    return in_threads(work, parts) if head_VD.device.type == "cpu" and head_VD.numel() <= SHARED_ELEMENTS else [work(parts)]
 
 
 def _logits(hidden: Tensor, head_DV: Tensor, temperature: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The elementwise steps of a layer, forwards and backwards: the norm, the rotation with its norms per head, and SwiGLU.
+"""The elementwise steps of a layer, forwards and backwards: the norm, the rotation with its norms per head, and SwiGLU; and of a softmax.
 
 Each is a formula in torch operations; on a CPU in float32 a compiled loop computes the same in one pass (`cpu_steps.py`). The backward
 steps get what went into the forward step and compute its intermediates again. Gradients of weights are added to totals in float32.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spadework.models import cpu_steps
 
-__all__ = ["norm", "norm_backward", "swiglu_backward", "turn", "turn_backward"]
+__all__ = ["norm", "norm_backward", "softmax_parts", "swiglu", "swiglu_backward", "turn", "turn_backward"]
 
 
 def _is_compiled(x: Tensor) -> bool:
@@ -116,16 +116,37 @@ def turn_backward(
     return d_raw
 
 
-def swiglu_backward(hidden: Tensor, grad_NI: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(gate) * up, computed again, and the gradient of `hidden` [N, 2I], in which gate and up stand beside each other."""
+def swiglu(hidden: Tensor) -> Tensor:
+    """silu(gate) * up, [N, I]; gate and up stand beside each other in `hidden` [N, 2I]."""
     gate, up = hidden.chunk(2, -1)
+    if not _is_compiled(hidden):
+        return F.silu(gate).mul_(up)
+    out = torch.empty_like(up, memory_format=torch.contiguous_format)
+    cpu_steps.swiglu(*_arrays(hidden, out))
+    return out
+
+
+def swiglu_backward(hidden: Tensor, grad_NI: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate) * up, computed again, and the gradient of `hidden`."""
     d_hidden = torch.empty_like(hidden)
     if _is_compiled(hidden):
         active = torch.empty_like(grad_NI)
-        cpu_steps.swiglu_backward(*_arrays(hidden, torch.sigmoid(gate), grad_NI, active, d_hidden))
+        cpu_steps.swiglu_backward(*_arrays(hidden, grad_NI, active, d_hidden))
         return active, d_hidden
+    gate, up = hidden.chunk(2, -1)
     d_gate, d_up = d_hidden.chunk(2, -1)
     active = F.silu(gate)
     torch.mul(grad_NI, active, out=d_up)
     torch.ops.aten.silu_backward.grad_input(grad_NI * up, gate, grad_input=d_gate)
     return active.mul_(up), d_hidden
+
+
+def softmax_parts(logits_MV: Tensor, largest_M: Tensor, totals_M: Tensor) -> Tensor:
+    """exp(logit - largest of the row), in place of the logits, which are float32; `largest_M` and the sums `totals_M` are filled."""
+    if _is_compiled(logits_MV):
+        cpu_steps.softmax_parts(*_arrays(logits_MV, largest_M, totals_M))
+        return logits_MV
+    torch.amax(logits_MV, 1, out=largest_M)
+    exponentials = logits_MV.sub_(largest_M[:, None]).exp_()
+    torch.sum(exponentials, 1, out=totals_M)
+    return exponentials
