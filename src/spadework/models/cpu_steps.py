@@ -99,8 +99,8 @@ def turn(raw_NAE: Any, weight_AE: Any, normed: bool, cos_NE: Any, sin_NE: Any, e
         for a in range(heads):
             for j in range(half):
                 out_NAE[n, a, j] = normal[a, j] * cos_NE[n, j] + normal[a, j + half] * sin_NE[n, j]
-            for j in range(half, size):
-                out_NAE[n, a, j] = normal[a, j] * cos_NE[n, j] + normal[a, j - half] * sin_NE[n, j]
+            for j in range(half):
+                out_NAE[n, a, j + half] = normal[a, j + half] * cos_NE[n, j + half] + normal[a, j] * sin_NE[n, j + half]
 
 
 @_compiled
