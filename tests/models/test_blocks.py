@@ -1,6 +1,7 @@
 """The written-out backward passes against autograd on the textbook formulas."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spadework.models import blocks, logprobs, steps
-from spadework.models.blocks import mlp, project
+from spadework.models.blocks import mlp, norm, project
 from spadework.models.decoder import DecoderWeights
 from spadework.models.logprobs import token_logprobs
 
@@ -51,11 +52,15 @@ def same_gradients(ours: Callable[[], tuple[Tensor, ...]], plain: Callable[[], t
     torch.testing.assert_close(torch.autograd.grad(ours(), leaves, upstream), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.fixture(autouse=True)
-def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 128 rows are the least, so 300 rows are three slices, the last one shorter.
+@pytest.fixture(autouse=True, params=[1, 2])
+def small_slices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In 300 rows, of which a slice has 128 at most: three slices for one thread, four for two."""
     monkeypatch.setattr(blocks, "SLICE_ELEMENTS", 1)
     torch.manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["compiled", "torch"])
@@ -63,6 +68,38 @@ def formulas(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Both forms of the elementwise steps; the second is what a GPU and bfloat16 get."""
     if request.param == "torch":
         monkeypatch.setattr(steps, "_is_compiled", lambda x: False)
+
+
+@pytest.mark.parametrize(("threads", "lengths"), [(1, [100, 100, 100]), (2, [75, 75, 75, 75])])
+def test_slices_are_equal_shares(threads: int, lengths: list[int]) -> None:
+    torch.set_num_threads(threads)
+    parts = blocks.slices(torch.empty(300, 1), 1)
+    assert [part.stop - part.start for part in parts] == lengths
+    assert torch.cat([torch.arange(300)[part] for part in parts]).tolist() == list(range(300))
+
+
+@pytest.mark.usefixtures("formulas")
+def test_norm_equals_autograd() -> None:
+    leaves = [random(300, 12), random(12)]
+    same_gradients(lambda: (norm(*leaves, EPSILON),), lambda: (F.rms_norm(leaves[0], (12,), leaves[1], EPSILON),), leaves)
+
+
+@pytest.mark.usefixtures("formulas")
+def test_softmax_and_swiglu_of_extreme_values() -> None:
+    logits = torch.tensor([[0.0, -500.0, 3.0], [1e4, 1e4 - 1, -1e4]])
+    expected = torch.tensor([[math.exp(-3), 0, 1], [1, math.exp(-1), 0]])
+    largest, totals = torch.empty(2), torch.empty(2)
+    torch.testing.assert_close(steps.softmax_parts(logits, largest, totals), expected, rtol=2e-6, atol=1e-30)
+    torch.testing.assert_close((largest, totals), (torch.tensor([3.0, 1e4]), expected.sum(1)), rtol=2e-6, atol=0.0)
+    # silu(1) = 1 / (1 + 1/e); far from 0 it is the gate or nothing.
+    hidden = torch.tensor([[1.0, 200.0, -200.0, 2.0, 3.0, 5.0]])
+    torch.testing.assert_close(steps.swiglu(hidden), torch.tensor([[2 / (1 + math.exp(-1)), 600.0, 0.0]]), rtol=2e-6, atol=1e-30)
+
+
+def test_a_weight_that_is_no_number_is_not_hidden() -> None:
+    logits = torch.full((1, 40), math.nan)
+    assert steps.softmax_parts(logits, torch.empty(1), torch.empty(1)).isnan().all()
+    assert steps.swiglu(torch.full((1, 40), math.nan)).isnan().all()
 
 
 @pytest.mark.usefixtures("formulas")

@@ -1,4 +1,4 @@
-"""The two halves of a decoder layer as single differentiable functions, computed in slices of rows that fit the cache.
+"""The norm and the two halves of a decoder layer as single differentiable functions, computed in slices of rows that fit the cache.
 
 Between two matrix products a layer is a dozen elementwise steps (`steps.py`): norms, rotation, SwiGLU. One operation at a time over a whole
 pack, each reads and writes main memory. Here every slice passes through all steps while it is in the processor's cache, and the backward
@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from spadework.models import steps
 from spadework.models.threads import in_threads
 
-__all__ = ["add_product", "mlp", "project", "right", "slices", "summed"]
+__all__ = ["add_product", "mlp", "norm", "project", "right", "slices", "summed"]
 
 SLICE_ELEMENTS = 1 << 19
 """Elements of the widest intermediate of a slice: two megabytes in float32, a core's share of the last-level cache."""
@@ -56,7 +56,7 @@ def summed(totals: Sequence[tuple[Tensor | None, ...]]) -> tuple[Tensor | None, 
     first, *others = totals
     for other in others:
         for total, more in zip(first, other, strict=True):
-            if total is not None:
+            if total is not None and more is not None:
                 total += more
     return first
 
@@ -68,6 +68,27 @@ def _total(parameter: Tensor | None, wanted: bool = True) -> Tensor | None:
 
 def _gradient(total: Tensor | None, parameter: Tensor | None) -> Tensor | None:
     return total.t().to(parameter.dtype) if total is not None and parameter is not None else None
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(x_ND, weight)
+        ctx.epsilon = epsilon
+        return steps.norm(x_ND, weight, epsilon)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
+        x_ND, weight = ctx.saved_tensors
+        d_x, d_weight = torch.zeros_like(x_ND), torch.zeros_like(weight, dtype=torch.float32)
+        steps.norm_backward(grad_ND.contiguous(), x_ND, weight, ctx.epsilon, d_x, d_weight)
+        return d_x, _gradient(d_weight, weight), None
+
+
+def norm(x_ND: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """Rows over their root mean square, times the weight: [N, D]."""
+    return _Norm.apply(x_ND, weight, epsilon)
 
 
 class _Mlp(torch.autograd.Function):

@@ -21,7 +21,7 @@ from transformers import PretrainedConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from spadework.core.errors import InputError
-from spadework.models.blocks import mlp, project
+from spadework.models.blocks import mlp, norm, project
 
 __all__ = ["Attend", "DecoderWeights", "LayerWeights", "Rotary", "check_supported", "fuse", "hidden_states", "logits"]
 
@@ -187,7 +187,7 @@ def hidden_states(weights: DecoderWeights, token_ids_N: Tensor, rotation: tuple[
         q, k, v = project(x, layer.input_norm, layer.qkv, layer.qkv_bias, layer.qk_norm, rotation, epsilon, sizes)
         x = torch.addmm(x if layer.output_bias is None else x + layer.output_bias, attend(index, q, k, v), layer.output.t())
         x = mlp(x, layer.mlp_norm, layer.gate_up, layer.down, epsilon)
-    return F.rms_norm(x, weights.norm.shape, weights.norm, epsilon)
+    return norm(x, weights.norm, epsilon)
 
 
 def logits(weights: DecoderWeights, hidden_ND: Tensor) -> Tensor:

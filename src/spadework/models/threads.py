@@ -7,7 +7,7 @@ is the same every time; with another number of threads sums are taken in another
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -34,9 +34,9 @@ def in_threads(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part]) 
     try:
         first = work(runs[0])
     finally:
-        results = [other.result() for other in others]
+        wait(others)
         torch.set_num_threads(threads)
-    return [first, *results]
+    return [first, *(other.result() for other in others)]
 
 
 @torch.no_grad()
