@@ -5,10 +5,13 @@ tokens: trivial, and different within a group. TRL runs at the fastest of its se
 """
 
 import asyncio
+import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from benchmarks.models import new_policy, word_tokenizer
 from benchmarks.table import Row, speed_row
@@ -21,7 +24,7 @@ from spadework.training.optimizer import OptimizerConfig
 from spadework.trajectories.packing import group_samples, make_packs
 from spadework.trajectories.tree import Group, Status, Trajectory
 
-__all__ = ["Step", "reward", "row"]
+__all__ = ["Step", "reward", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,10 @@ def our_step(preset: str, size: Step, device: str, dtype: str, layers: int | Non
     return step
 
 
-def row(preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", layers: int | None = None, size: Step | None = None) -> Row:
-    """Measure one step.
+def rows(
+    preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", layers: int | None = None, size: Step | None = None
+) -> list[Row]:
+    """Measure one step with the threads that torch has and, on a CPU, with one per core.
 
     Args:
         preset: name of the model.
@@ -99,7 +104,6 @@ def row(preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", 
     from benchmarks.peers.trl_grpo import TrlSetting, run_steps
 
     size = size or Step()
-    ours = our_step(preset, size, device, dtype, layers)
     batch = size.tasks * size.samples
 
     def peer(setting: TrlSetting, steps: int, between: Callable[[int], None]) -> list[float]:
@@ -110,11 +114,24 @@ def row(preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", 
             model, tokenizer, prompts, reward, setting, samples=size.samples, completion=size.completion, steps=steps, between=between
         )
 
-    sizes = (8, 16, 32) if device == "cpu" else (32, batch)
-    settings = [TrlSetting(kind, micro) for kind in ("float32", "bfloat16") for micro in sorted({min(number, batch) for number in sizes})]
-    tried = {setting: peer(setting, 1, lambda _: None)[0] for setting in settings}
-    best = min(settings, key=tried.__getitem__)
-    ours(0)
-    seconds: list[float] = []
-    theirs = peer(best, runs, lambda number: seconds.append(ours(number)))
-    return speed_row("grpo_step", seconds, theirs, peer_name=str(best))
+    def row(name: str, settings: Sequence[TrlSetting]) -> tuple[Row, TrlSetting]:
+        tried = {setting: peer(setting, 1, lambda _: None)[0] for setting in settings}
+        best = min(settings, key=tried.__getitem__)
+        ours = our_step(preset, size, device, dtype, layers)
+        ours(0)
+        seconds: list[float] = []
+        theirs = peer(best, runs, lambda number: seconds.append(ours(number)))
+        return speed_row(name, seconds, theirs, peer_name=str(best)), best
+
+    sizes = sorted({min(number, batch) for number in ((8, 16, 32) if device == "cpu" else (32, batch))})
+    first, best = row("grpo_step", [TrlSetting(kind, micro) for kind in ("float32", "bfloat16") for micro in sizes])
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    if device != "cpu" or cores <= threads:
+        return [first]
+    torch.set_num_threads(cores)
+    try:
+        # Which type is the faster one does not change with the threads; trying the other takes most of the time.
+        second, _ = row(f"grpo_step/{cores}_threads", [TrlSetting(best.dtype, micro) for micro in sizes])
+    finally:
+        torch.set_num_threads(threads)
+    return [first, second]

@@ -44,7 +44,7 @@ def plan(device: str, preset: str | None, runs: int, layers: int | None = None, 
     shape: dict[str, Any] = {"device": device, "dtype": dtype, "layers": layers}
     found: dict[str, Measurement] = {
         "sampling": lambda: [sampling.row(name, runs=runs, load=load, **shape) for name in presets],
-        "grpo_step": lambda: [grpo_step.row(preset or "h256", runs=runs, size=size, **shape)],
+        "grpo_step": lambda: grpo_step.rows(preset or "h256", runs=runs, size=size, **shape),
         "gateway": lambda: gateway.rows(runs, 2560 if quick else 25_600),
         "sandbox": lambda: sandbox.rows(30 if quick else 200),
         "async_rollout": lambda: async_rollout.rows(runs=runs, load=waits, device=device),
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--preset", choices=CUTS, help="one model for all rows")
     parser.add_argument("--layers", type=int, help="cut the models to this many layers")
-    parser.add_argument("--threads", type=int, default=1, help="of both sides; models this small gain nothing from a second one")
+    parser.add_argument("--threads", type=int, default=1, help="of both sides; grpo_step is also measured with one per core")
     parser.add_argument("--runs", type=int, default=3, help="measured pairs of each row")
     parser.add_argument("--quick", action="store_true", help="little work, to see that everything runs; the ratios mean nothing")
     parser.add_argument("--only", nargs="+", metavar="FAMILY", help="families to measure anew; the other rows of the file stay")
