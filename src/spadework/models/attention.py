@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spadework.models import cpu_attention
-from spadework.models.vectors import LANES
+from spadework.models.cpu_attention import LANES
 
 __all__ = ["Block", "PackedAttention", "Segment", "causal_mask"]
 
@@ -103,14 +103,13 @@ class PackedAttention:
         """[N]"""
         prefixes = [block.prefix_P for block in self.blocks if block.prefix_P is not None]
         self._prefixes = torch.cat(prefixes) if prefixes else self.order[:0]
+        self._table = _table(self.blocks)
 
     def __call__(self, layer: int, q_PHE: Tensor, k_PKE: Tensor, v_PKE: Tensor) -> Tensor:
         """Attend within every block; [P, H * E]."""
-        lengths = [0 if block.prefix_P is None else len(block.prefix_P) for block in self.blocks]
         if q_PHE.device.type == "cpu" and q_PHE.dtype == torch.float32 and q_PHE.shape[2] % LANES == 0:
-            entries = np.cumsum([0, *lengths])
-            table = [(block.start, block.rows, block.width, *entry) for block, entry in zip(self.blocks, zip(entries, lengths), strict=False)]
-            return _Compiled.apply(q_PHE, k_PKE, v_PKE, np.array(table, dtype=np.int64), self._prefixes)
+            return _Compiled.apply(q_PHE, k_PKE, v_PKE, self._table, self._prefixes)
+        lengths = self._table[:, 4].tolist()
         repeat = q_PHE.shape[1] // k_PKE.shape[1]
         if repeat > 1:
             k_PKE, v_PKE = k_PKE.repeat_interleave(repeat, 1), v_PKE.repeat_interleave(repeat, 1)
@@ -129,6 +128,14 @@ class PackedAttention:
                 mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask_TL)
             outputs.append(mixed.transpose(1, 2).reshape(block.rows * block.width, -1))
         return torch.cat(outputs)
+
+
+def _table(blocks: Sequence[Block]) -> Integers:
+    """[B, 5]: first place, rows, width, and where in all prefixes, one after the other, the block's begins and how long it is."""
+    lengths = [0 if block.prefix_P is None else len(block.prefix_P) for block in blocks]
+    entries = np.cumsum([0, *lengths[:-1]])
+    sizes = [(block.start, block.rows, block.width) for block in blocks]
+    return np.column_stack([np.array(sizes, dtype=np.int64), entries, lengths])
 
 
 class _Compiled(torch.autograd.Function):

@@ -16,25 +16,253 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
-from spadework.models import vectors
 from spadework.models.compiled import compiled
-from spadework.models.vectors import LANES, ROWS, SQUARE
 
-__all__ = ["backward", "forward"]
+__all__ = ["LANES", "backward", "forward"]
 
 F32: Any = np.float32
 LOG2_E = math.log2(math.e)
-LOWEST = F32(vectors.LOWEST)
+LANES = 16
+"""Floats of a vector: a cache line. Where vectors are shorter a step is several instructions."""
+ROWS = 6
+"""Rows of a product that are summed in registers: with two registers to a vector, twelve of the sixteen that AVX2 has."""
+SQUARE = 8
+"""Rows and columns that are transposed in registers."""
 TILE = 48
 """Queries whose scores are kept at a time; a multiple of ROWS."""
 KEYS = 192
 """Keys for which they are kept; a multiple of ROWS and LANES."""
 WIDTH = KEYS + LANES
 """Between the rows of the scores: an odd number of cache lines, so that they spread over the first-level cache."""
+LOWEST = F32(-1e30)
+"""Less than any score; infinity would become NaN in a difference."""
+POLYNOMIAL = (0.0001535336, 0.001339887, 0.009618437, 0.05550332, 0.24022648, 0.6931472, 1.0)
+"""Of 2^x for |x| <= 1/2, highest power first."""
 
 # Without the flags for NaN and infinity: a score that is no number must not vanish in a comparison.
 _compiled = compiled(fastmath={"reassoc", "contract", "arcp", "nsz"})
+
+
+def _vectors(count: int) -> ir.Type:
+    return ir.VectorType(ir.FloatType(), count)
+
+
+def _all(value: float, vector: ir.Type) -> Any:
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """A vector of one value."""
+    vector, i32 = ir.VectorType(value.type, LANES), ir.IntType(32)
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, i32(0))
+    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), _all(0, ir.VectorType(i32, LANES)))
+
+
+def _fold(builder: Any, value: Any, combine: Any) -> Any:
+    """One number from a vector: halves are combined until it is left."""
+    i32, size = ir.IntType(32), LANES
+    while size > 1:
+        size //= 2
+        halves = (ir.Constant(ir.VectorType(i32, size), list(range(start, start + size))) for start in (0, size))
+        value = combine(*(builder.shuffle_vector(value, value, half) for half in halves))
+    return builder.extract_element(value, i32(0))
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any, target: ir.Type) -> Any:
+    """Of an element of a flat array, as that of a value of another type."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), target.as_pointer())
+
+
+def _product(add: bool) -> Any:
+    """The routine for c[i, n] = sum over s of a[i, s] * b[s, n], or c += with `add`, for ROWS rows i and LANES columns n."""
+
+    def typed(
+        typing_context: Any, c: Any, c_at: Any, c_row: Any, a: Any, a_at: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, b_step: Any,
+        count: Any,
+    ) -> Any:  # fmt: skip
+        """Arguments: array, first element, and distance of rows or steps of each; number of steps."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            c, c_at, c_row, a, a_at, a_row, a_step, b, b_at, b_step, count = arguments
+            kinds, i64, vector = signature.args, count.type, _vectors(LANES)
+            targets, lefts, sums = [], [], []
+            for i in range(ROWS):
+                targets.append(_address(context, builder, kinds[0], c, builder.add(c_at, builder.mul(c_row, i64(i))), vector))
+                lefts.append(_address(context, builder, kinds[3], a, builder.add(a_at, builder.mul(a_row, i64(i))), ir.FloatType()))
+                start = builder.load(targets[i], align=4) if add else _all(0.0, vector)
+                sums.append(cgutils.alloca_once_value(builder, start))
+            with cgutils.for_range(builder, count) as loop:
+                place = builder.add(b_at, builder.mul(loop.index, b_step))
+                right = builder.load(_address(context, builder, kinds[7], b, place, vector), align=4)
+                for left, total in zip(lefts, sums, strict=True):
+                    value = builder.load(builder.gep(left, [builder.mul(loop.index, a_step)]))
+                    term = builder.fmul(_spread(builder, value), right, flags=("contract",))
+                    builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+            for target, total in zip(targets, sums, strict=True):
+                builder.store(builder.load(total), target, align=4)
+            return context.get_dummy_value()
+
+        step = types.intp
+        return types.void(c, step, step, a, step, step, step, b, step, step, step), generate
+
+    return intrinsic(typed)
+
+
+_set_product, _add_product = _product(add=False), _product(add=True)
+
+
+def _seen(builder: Any, first: Any, seen: Any) -> Any:
+    """Which of the LANES elements from `first` on are among the `seen` first."""
+    i32 = ir.IntType(32)
+    left = _spread(builder, builder.trunc(builder.sub(seen, first), i32))
+    return builder.icmp_signed("<", ir.Constant(ir.VectorType(i32, LANES), list(range(LANES))), left)
+
+
+@intrinsic
+def _largest(typing_context: Any, x: Any, first: Any, seen: Any) -> Any:
+    """The _largest of `seen` elements from `first` on; compilers make no vectors of it if there may be NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, first, seen = arguments
+        vector = _vectors(LANES)
+        top = cgutils.alloca_once_value(builder, _all(float(LOWEST), vector))
+
+        def larger(left: Any, right: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", left, right), left, right)
+
+        with cgutils.for_range_slice(builder, seen.type(0), seen, seen.type(LANES)) as (j, _):
+            value = builder.load(_address(context, builder, signature.args[0], x, builder.add(first, j), vector), align=4)
+            value = builder.select(_seen(builder, j, seen), value, _all(float(LOWEST), vector))
+            builder.store(larger(value, builder.load(top)), top)
+        return _fold(builder, builder.load(top), larger)
+
+    return types.float32(x, types.intp, types.intp), generate
+
+
+def _powers(builder: Any, x: Any) -> Any:
+    """Code for 2^x, x up to 126: 2^round(x), put into the exponent's bits, times a polynomial in the rest (relative error 1e-7).
+
+    The comparison keeps what is no number.
+    """
+    vector, integers = x.type, ir.VectorType(ir.IntType(32), x.type.count)
+
+    def times_plus(left: Any, right: Any, more: float) -> Any:
+        return builder.fadd(builder.fmul(left, right, flags=("contract",)), _all(more, vector), flags=("contract",))
+
+    x = builder.select(builder.fcmp_ordered("<", x, _all(-126.0, vector)), _all(-126.0, vector), x)
+    floor = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), f"llvm.floor.v{vector.count}f32")
+    whole = builder.call(floor, [builder.fadd(x, _all(0.5, vector))])
+    x, total = builder.fsub(x, whole), _all(POLYNOMIAL[0], vector)
+    for coefficient in POLYNOMIAL[1:]:
+        total = times_plus(total, x, coefficient)
+    exponent = builder.shl(builder.add(builder.fptosi(whole, integers), _all(127, integers)), _all(23, integers))
+    return builder.fmul(total, builder.bitcast(exponent, vector))
+
+
+@intrinsic
+def _exponentials(typing_context: Any, x: Any, first: Any, seen: Any, count: Any, top: Any) -> Any:
+    """Turn `seen` elements into 2^(x - top) and those up to `count` into 0; returns their sum."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, first, seen, count, top = arguments
+        vector = _vectors(LANES)
+        total, top = cgutils.alloca_once_value(builder, _all(0.0, vector)), _spread(builder, top)
+        with cgutils.for_range_slice(builder, count.type(0), count, count.type(LANES)) as (j, _):
+            place = _address(context, builder, signature.args[0], x, builder.add(first, j), vector)
+            power = _powers(builder, builder.fsub(builder.load(place, align=4), top))
+            power = builder.select(_seen(builder, j, seen), power, _all(0.0, vector))
+            builder.store(power, place, align=4)
+            builder.store(builder.fadd(builder.load(total), power), total)
+        return _fold(builder, builder.load(total), builder.fadd)
+
+    return types.float32(x, types.intp, types.intp, types.intp, types.float32), generate
+
+
+@intrinsic
+def _weigh(typing_context: Any, x: Any, y: Any, first: Any, seen: Any, count: Any, top: Any, drop: Any) -> Any:
+    """Turn `seen` elements into x = 2^(x - top) and y = x * (y - drop), and those up to `count` into 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, y, first, seen, count, top, drop = arguments
+        vector, top, drop = _vectors(LANES), _spread(builder, top), _spread(builder, drop)
+        with cgutils.for_range_slice(builder, count.type(0), count, count.type(LANES)) as (j, _):
+            x_place, y_place = (
+                _address(context, builder, kind, array, builder.add(first, j), vector)
+                for kind, array in zip(signature.args, (x, y), strict=False)
+            )
+            mask, zeros = _seen(builder, j, seen), _all(0.0, vector)
+            power = _powers(builder, builder.fsub(builder.load(x_place, align=4), top))
+            change = builder.fmul(power, builder.fsub(builder.load(y_place, align=4), drop))
+            builder.store(builder.select(mask, power, zeros), x_place, align=4)
+            builder.store(builder.select(mask, change, zeros), y_place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, y, types.intp, types.intp, types.intp, types.float32, types.float32), generate
+
+
+@intrinsic
+def _transpose(typing_context: Any, target: Any, at: Any, source: Any, start: Any, step: Any) -> Any:
+    """Transpose SQUARE rows of SQUARE elements: those of the source are `step` apart, those of the target LANES."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, at, source, start, step = arguments
+        vector, i64 = _vectors(SQUARE), step.type
+
+        def join(left: Any, right: Any, numbers: list[int]) -> Any:
+            return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), numbers))
+
+        places = (builder.add(start, builder.mul(step, i64(i))) for i in range(SQUARE))
+        rows = [builder.load(_address(context, builder, signature.args[2], source, place, vector), align=4) for place in places]
+        # In three rounds, each one instruction: neighbours of single elements, of pairs, and of halves.
+        for distance, low, high in (
+            (1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
+            (2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+            (4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+        ):
+            pairs = [(i, i + distance) for i in range(SQUARE) if not i & distance]
+            halves = {i: (join(rows[i], rows[k], low), join(rows[i], rows[k], high)) for i, k in pairs}
+            rows = [halves[i & ~distance][bool(i & distance)] for i in range(SQUARE)]
+        for i, row in enumerate(rows):
+            # The rounds have left columns 1 and 2, and 5 and 6, in each other's place.
+            place = builder.add(at, i64((0, 2, 1, 3, 4, 6, 5, 7)[i] * LANES))
+            builder.store(row, _address(context, builder, signature.args[0], target, place, vector), align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic
+def _clear(typing_context: Any, x: Any, first: Any, count: Any) -> Any:
+    """Fill `count` elements with 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, first, count = arguments
+        place = _address(context, builder, signature.args[0], x, first, ir.IntType(8))
+        cgutils.memset(builder, place, builder.mul(count, count.type(4)), 0)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp), generate
+
+
+@intrinsic
+def _copy(typing_context: Any, target: Any, at: Any, source: Any, start: Any, count: Any, factor: Any) -> Any:
+    """Copy `count` elements, a multiple of LANES, times a factor."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, at, source, start, count, factor = arguments
+        vector, factor = _vectors(LANES), _spread(builder, factor)
+        with cgutils.for_range_slice(builder, count.type(0), count, count.type(LANES)) as (j, _):
+            place = _address(context, builder, signature.args[2], source, builder.add(start, j), vector)
+            value = builder.fmul(builder.load(place, align=4), factor)
+            builder.store(value, _address(context, builder, signature.args[0], target, builder.add(at, j), vector), align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp, types.float32), generate
 
 
 @_compiled
@@ -43,7 +271,7 @@ def _take(view: Any, places: Any, low: int, factor: float, rows: Any, at: int, s
     flat, row, step = view
     for j in range(len(places)):
         for h in range(len(rows)):
-            vectors.copy(rows[h], (at + j) * size, flat, places[j] * row + (low + h) * step, size, factor)
+            _copy(rows[h], (at + j) * size, flat, places[j] * row + (low + h) * step, size, factor)
 
 
 @_compiled
@@ -52,7 +280,7 @@ def _give(rows: Any, at: int, count: int, factor: float, view: Any, start: int, 
     flat, row, step = view
     for j in range(count):
         for h in range(len(rows)):
-            vectors.copy(flat, (start + j) * row + (low + h) * step, rows[h], (at + j) * size, size, factor)
+            _copy(flat, (start + j) * row + (low + h) * step, rows[h], (at + j) * size, size, factor)
 
 
 @_compiled
@@ -62,39 +290,32 @@ def _turn(rows: Any, first: int, last: int, panels: Any, size: int) -> None:
         for j in range(first // SQUARE * SQUARE, last, SQUARE):
             target = j // LANES * size * LANES + j % LANES
             for e in range(0, size, SQUARE):
-                vectors.transpose(panels[h], target + e * LANES, rows[h], j * size + e, size)
+                _transpose(panels[h], target + e * LANES, rows[h], j * size + e, size)
 
 
 @_compiled
 def _score(scores: Any, group: int, limit: int, left: Any, panels: Any, start: int, size: int) -> None:
     """Products of ROWS rows from `group` on with the keys [start, start + limit), LANES keys at a time."""
     for j in range(0, limit, LANES):
-        vectors.set_product(scores, group * WIDTH + j, WIDTH, left, group * size, size, 1, panels, (start + j) * size, LANES, size)
+        _set_product(scores, group * WIDTH + j, WIDTH, left, group * size, size, 1, panels, (start + j) * size, LANES, size)
 
 
 @_compiled
 def _mix(out: Any, at: int, left: Any, left_at: int, left_row: int, step: int, right: Any, right_at: int, size: int, count: int) -> None:
     """Add ROWS rows of weighted sums of `count` rows to those of `out` from `at` on."""
     for e in range(0, size, LANES):
-        vectors.add_product(out, at + e, size, left, left_at, left_row, step, right, right_at + e, size, count)
+        _add_product(out, at + e, size, left, left_at, left_row, step, right, right_at + e, size, count)
 
 
 @_compiled
 def _soften(scores: Any, at: int, seen: int, limit: int, top: Any, total: Any, i: int) -> Any:
-    """Turn a row of scores into weights relative to 2^top, and bring top and total up to date; returns the factor of what was before.
+    """Turn row i of the scores into weights relative to 2^top, and update its top and total; returns the factor of what was before.
 
-    Args:
-        scores: of all rows.
-        at: where the row begins.
-        seen: number of keys that the query sees.
-        limit: number of scores, of which the others become 0.
-        top: largest score of each row so far.
-        total: sum of weights of each row so far.
-        i: the row.
+    The row begins at `at`; its query sees `seen` keys, and the scores of the others up to `limit` become 0.
     """
     before = top[i]
-    best = max(before, vectors.largest(scores, at, seen))
-    added = vectors.exponentials(scores, at, seen, limit, best)
+    best = max(before, _largest(scores, at, seen))
+    added = _exponentials(scores, at, seen, limit, best)
     factor = np.exp2(before - best) if before > LOWEST else F32(0.0)
     top[i], total[i] = best, total[i] * factor + added
     return factor
@@ -106,7 +327,7 @@ def _forward_tile(
 ) -> None:
     """Fill `out` with what `count` queries see, the first of which stands after `past` keys, and `top` with the logarithms of the sums."""
     top[:count], total[:count] = LOWEST, F32(0.0)
-    vectors.clear(out, 0, (count + ROWS) * size)
+    _clear(out, 0, (count + ROWS) * size)
     for start in range(0, past + count, KEYS):
         for group in range(0, count, ROWS):
             last = min(group + ROWS, count)
@@ -117,10 +338,10 @@ def _forward_tile(
             for i in range(group, last):
                 factor = _soften(scores, i * WIDTH, max(min(past + i + 1 - start, KEYS), 0), limit, top, total, i)
                 if start > 0:
-                    vectors.copy(out, i * size, out, i * size, size, factor)
+                    _copy(out, i * size, out, i * size, size, factor)
             _mix(out, group * size, scores, group * WIDTH, WIDTH, 1, values, start * size, size, limit)
     for i in range(count):
-        vectors.copy(out, i * size, out, i * size, size, F32(1.0) / total[i])
+        _copy(out, i * size, out, i * size, size, F32(1.0) / total[i])
         top[i] += np.log2(total[i])
 
 
@@ -174,26 +395,10 @@ def _backward_tile(
 ) -> None:  # fmt: skip
     """Fill the gradient of `count` queries, and add to those of the keys and values that they see.
 
-    The gradient of a score is weight * (gradient of the weight - drop).
-
-    Args:
-        queries: rows.
-        grads: of their results.
-        sums: logarithms of their sums of exponentials.
-        drops: products of `grads` and results.
-        count: of the queries.
-        past: keys before the first query.
-        keys: rows.
-        key_panels: [L / LANES, E, LANES].
-        value_panels: [L / LANES, E, LANES].
-        weights: scratch.
-        changes: scratch.
-        d_queries: to be filled.
-        d_keys: to be added to.
-        d_values: to be added to.
-        size: E.
+    The gradient of a score is weight * (gradient of the weight - drop), where the drop is the product of the result with its gradient.
+    Weights and changes are scratch.
     """
-    vectors.clear(d_queries, 0, (count + ROWS) * size)
+    _clear(d_queries, 0, (count + ROWS) * size)
     for start in range(0, past + count, KEYS):
         for group in range(0, count, ROWS):
             last = min(group + ROWS, count)
@@ -205,7 +410,7 @@ def _backward_tile(
             for i in range(group, last):
                 # The products with ROWS keys below take some elements beyond `limit`.
                 seen = max(min(past + i + 1 - start, KEYS), 0)
-                vectors.weigh(weights, changes, i * WIDTH, seen, min(limit + ROWS, WIDTH), sums[i], drops[i])
+                _weigh(weights, changes, i * WIDTH, seen, min(limit + ROWS, WIDTH), sums[i], drops[i])
             _mix(d_queries, group * size, changes, group * WIDTH, WIDTH, 1, keys, start * size, size, limit)
         for j in range(0, min(past + count - start, KEYS), ROWS):
             # The first query that sees one of these keys.
@@ -216,11 +421,14 @@ def _backward_tile(
 
 
 @_compiled
-def _drop(grads: Any, results: Any, drops: Any, count: int, size: int) -> None:
-    """Fill the products of gradients and results."""
-    for head in range(len(grads)):
-        for i in range(count):
-            drops[head, i] = vectors.dot(grads[head], results[head], i * size, size)
+def _drop(grads: Any, results: Any, drops: Any) -> None:
+    """Fill the products of gradients and results [heads, T, E]."""
+    for head in range(len(drops)):
+        for i in range(drops.shape[1]):
+            total = F32(0.0)
+            for e in range(grads.shape[2]):
+                total += grads[head, i, e] * results[head, i, e]
+            drops[head, i] = total
 
 
 @_compiled
@@ -263,11 +471,11 @@ def backward(
                 continue
             _take(out, places, low * groups, 1.0, queries, 0, size)
             _take(grad, places, low * groups, 1.0, grads, 0, size)
-            _drop(grads, queries, drops, width, size)
+            _drop(grads.reshape(len(grads), -1, size), queries.reshape(len(grads), -1, size), drops)
             _take(q, places, low * groups, LOG2_E / math.sqrt(size), queries, 0, size)
             for h in range(high - low):
-                vectors.clear(d_keys[h], above * size, width * size)
-                vectors.clear(d_values[h], above * size, width * size)
+                _clear(d_keys[h], above * size, width * size)
+                _clear(d_values[h], above * size, width * size)
             for head in range(len(queries)):
                 h, sums = head // groups, sums_HP[low * groups + head, start:]
                 for done in range(0, width, TILE):
