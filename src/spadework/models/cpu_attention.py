@@ -47,6 +47,10 @@ POLYNOMIAL = (0.0001535336, 0.001339887, 0.009618437, 0.05550332, 0.24022648, 0.
 _compiled = compiled(fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
+# The vector instructions stand here, not in a module of their own: numba keeps machine code by the source file of the function that calls
+# them, and would not notice that another file has changed.
+
+
 def _vectors(count: int) -> ir.Type:
     return ir.VectorType(ir.FloatType(), count)
 
