@@ -9,9 +9,7 @@ hide. Elsewhere, and for head sizes that it does not take, torch's attention get
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from spadework.models import cpu_attention
 from spadework.models.cpu_attention import LANES
+from spadework.models.threads import in_threads
 
 __all__ = ["Block", "PackedAttention", "Segment", "causal_mask"]
 
@@ -192,15 +191,7 @@ def _shares(blocks: Integers, kv_heads: int, groups: int, size: int) -> list[Int
 
 
 def _run(kernel: Callable[..., None], shares: list[Integers], *arguments: Any) -> None:
-    others = [_pool(torch.get_num_threads()).submit(kernel, *arguments, share) for share in shares[1:]]
-    kernel(*arguments, shares[0])
-    for other in others:
-        other.result()
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads - 1, "attention")
+    in_threads(lambda some: [kernel(*arguments, share) for share in some], shares)
 
 
 def _tree(segments: Sequence[Segment]) -> tuple[dict[int | None, list[int]], list[int]]:
