@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -78,6 +78,7 @@ def test_steps_give_the_tokens_of_the_whole(hermes: HermesRenderer, hostile, dat
     assert hermes.prompt(messages, [TOOL]) == ids
 
 
+@example(Turn(thought="\ufdd0", calls=(ToolCall(name="\ufdd0", arguments={}),)))
 @given(TURNS)
 def test_parse_reads_what_write_writes(lossless_hermes: HermesRenderer, turn: Turn) -> None:
     assert lossless_hermes.parse(lossless_hermes.write(turn)) == turn

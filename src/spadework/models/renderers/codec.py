@@ -51,6 +51,7 @@ class Codec:
         self._spelled = _any_of(text for text in marks if text not in self._added)
         self._tokens = {self._added[text]: text for text in marks if text in self._added}
         self._imitated = _any_of(self._tokens.values())
+        self._hidden = _any_of(_hidden(text) for text in self._tokens.values())
         # NFKC makes `<answer>` of full-width brackets, and a vocabulary that leaves out what it does not know makes it of `<\u200banswer>`.
         self._faithful = self.decode(self._text_ids(_PROBE)) == _PROBE
 
@@ -128,23 +129,26 @@ class Codec:
         said, start = "", 0
         for end, token in enumerate(token_ids):
             if token in self._tokens:
-                said += self._imitated.sub(_hidden, self.decode(token_ids[start:end])) + self._tokens[token]
+                said += self._imitated.sub(_hide, self.decode(token_ids[start:end])) + self._tokens[token]
                 start = end + 1
-        return said + self._imitated.sub(_hidden, self.decode(token_ids[start:]))
+        return said + self._imitated.sub(_hide, self.decode(token_ids[start:]))
 
-    @staticmethod
-    def restored(turn: Turn) -> Turn:
+    def restored(self, turn: Turn) -> Turn:
         """A turn that was read from what was `said`, with the policy's own letters."""
-        text = turn.model_dump_json()
-        return Turn.model_validate_json(text.replace(_HIDING, "")) if _HIDING in text else turn
+        text, count = self._hidden.subn(lambda match: match[0].replace(_HIDING, ""), turn.model_dump_json())
+        return Turn.model_validate_json(text) if count else turn
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of tokens, added ones included."""
         return self._full.decode(token_ids, skip_special_tokens=False)
 
 
-def _hidden(tag: re.Match[str]) -> str:
-    return f"<{_HIDING}{tag[0][1:]}"
+def _hidden(tag: str) -> str:
+    return f"<{_HIDING}{tag[1:]}"
+
+
+def _hide(tag: re.Match[str]) -> str:
+    return _hidden(tag[0])
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
