@@ -2,9 +2,10 @@
 
 One new token per sequence is little work per byte: a step reads all cached keys and values once, and every intermediate that an operation
 writes for the next one costs as much again. Each function here takes rows of its arrays through all its steps while they are in the
-first-level cache, reads of every cached sequence its own length and no padding, and asks for keys ahead of their use. They are functions
-of float32 arrays that fill the rows [first, last) of their last array, without the interpreter's lock, so that threads can share the
-rows; a row's result does not depend on the others or on how they are shared out. The compiled code is kept on disk.
+first-level cache, and reads of every cached sequence its own length and no padding, in the order of memory, which processors fetch ahead
+of their use; asking for it ahead in the program costs more than it saves. They are functions of float32 arrays that fill the rows
+[first, last) of their last array, without the interpreter's lock, so that threads can share the rows; a row's result does not depend on
+the others or on how they are shared out. The compiled code is kept on disk.
 
 Shapes: N tokens, D hidden size, I intermediate size, H query heads, K key-value heads, E head size, S cache rows, L positions.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from spadework.models.compiled import compiled
@@ -104,7 +106,8 @@ def _added_up(builder: Any, vectors: list[Any]) -> Any:
     for _ in range(2):
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
         vectors = [added(*pair, [0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]) for pair in pairs]
-    return added(*vectors, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
+    left, right = vectors
+    return added(left, right, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
 
 
 def _gather(builder: Any, out: Any, values: Any, weights: Any, size: Any, there: list[Any]) -> None:
@@ -126,7 +129,7 @@ def _gather(builder: Any, out: Any, values: Any, weights: Any, size: Any, there:
 
 
 def _function(builder: Any, name: str, arguments: list[Any], body: Callable[..., None]) -> None:
-    """Call a function of its own, which is made at the first call: what it computes with gets all registers."""
+    """Call a body as a function of its own, which is made at the first call: what it computes with gets all registers."""
     made = builder.module.globals.get(name)
     if made is None:
         made = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments]), name)
@@ -141,9 +144,10 @@ def _function(builder: Any, name: str, arguments: list[Any], body: Callable[...,
 def _for_heads(name: str, kernel: Callable[..., None]) -> Any:
     """An operation that hands positions of the key-value heads [k, last) of a token to a kernel: OCTET of its row's own and of the shared.
 
-    The operation's arguments: vectors [N, H, E] (queries, outputs), cached [S, K, L, E], weights [H, L], token, row, origin, k, last,
-    j, shared, length. The positions are those from j on of the shared ones, which the origin has, and of those from `shared` to `length`.
-    Both in turns: while the processor waits for a row's own ones from memory, it works on the shared ones, which it has near.
+    Vectors [N, H, E] are queries or outputs, cached [S, K, L, E], weights [H, L]. The positions are those from j on of the shared ones,
+    which the origin has, and of those from `shared` to `length`. Both in turns: while the processor waits for a row's own ones from
+    memory, it works on the shared ones, which it has near. The loops over heads are a function of their own: within those of their
+    caller they would take twice the time, for its addresses and theirs do not fit the registers.
     """
 
     def some(builder: Any, vector: Any, cached: Any, weights: Any, size: Any, count: Any) -> None:
@@ -174,6 +178,9 @@ def _for_heads(name: str, kernel: Callable[..., None]) -> Any:
         typing_context: Any, vectors: Any, cached: Any, weights: Any, token: Any, row: Any, origin: Any, k: Any, last: Any, j: Any,
         shared: Any, length: Any,
     ) -> Any:  # fmt: skip
+        if any(array.layout != "C" for array in (vectors, cached, weights)):
+            raise TypingError("attention over arrays with gaps")
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             views = [context.make_array(kind)(context, builder, array) for kind, array in zip(signature.args, arguments[:3], strict=False)]
             token, row, origin, k, last, j, shared, length = arguments[3:]
