@@ -64,11 +64,11 @@ def test_a_copied_prefix_is_a_copy() -> None:
     cache = make_cache()
     fill(cache, 0, [1, 2, 3])
     cache.start(1, np.array([1, 2, 8]), 0, 2)
-    assert cache.keys[1][1, :3, 0, 0].tolist() == [1, 2, 0]
-    assert cache.values[0][1, :3, 0, 0].tolist() == [-1, -2, 0]
+    assert cache.keys[1][1, 0, :3, 0].tolist() == [1, 2, 0]
+    assert cache.values[0][1, 0, :3, 0].tolist() == [-1, -2, 0]
     assert (cache.valid[1], cache.assigned[1], cache.tokens[1, :3].tolist()) == (2, 3, [1, 2, 8])
     cache.keys[1][0] = 7.0
-    assert cache.keys[1][1, :2, 0, 0].tolist() == [1, 2]
+    assert cache.keys[1][1, 0, :2, 0].tolist() == [1, 2]
 
 
 def test_siblings_share_an_origin_until_it_is_overwritten() -> None:
@@ -98,9 +98,9 @@ def test_growth_keeps_what_is_there_and_adds_zeros(dtype: torch.dtype) -> None:
     cache.reserve(256)
     assert cache.tokens.shape == (3, 256)
     cache.reserve(257)
-    assert cache.tokens.shape == (3, 512) and cache.keys[0].shape == (3, 512, 1, 4) and cache.keys[0].dtype == dtype
-    assert cache.values[1][2, :256, 0, 3].tolist() == [-float(n) for n in range(1, 257)]
-    assert not cache.keys[0][2, 256:].any() and not cache.keys[0][0].any()
+    assert cache.tokens.shape == (3, 512) and cache.keys[0].shape == (3, 1, 512, 4) and cache.keys[0].dtype == dtype
+    assert cache.values[1][2, 0, :256, 3].tolist() == [-float(n) for n in range(1, 257)]
+    assert not cache.keys[0][2, :, 256:].any() and not cache.keys[0][0].any()
     cache.reserve(2000)
     assert cache.tokens.shape == (3, 2000)
     assert cache.match(np.array([1, 2, 3, 4]))[:2] == (2, 4)

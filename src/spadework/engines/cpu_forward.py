@@ -100,7 +100,7 @@ class CpuForward:
         output = torch.empty_like(q)
         if chunk.single:
             origins, shared = cache.origin[chunk.rows], np.minimum(cache.shared[chunk.rows], chunk.positions)
-            read = int(chunk.positions.sum()) * keys.shape[2] * keys.shape[3]
+            read = int(chunk.positions.sum()) * keys.shape[1] * keys.shape[3]
             self._share(
                 cpu_kernels.attend,
                 read,
@@ -119,16 +119,16 @@ class CpuForward:
                 self._attend_span(q[tokens], keys[span.row], values[span.row], span.start, output[tokens])
         return output.view(chunk.count, -1)
 
-    def _attend_span(self, q_THE: Tensor, keys_LKE: Tensor, values_LKE: Tensor, start: int, output_THE: Tensor) -> None:
+    def _attend_span(self, q_THE: Tensor, keys_KLE: Tensor, values_KLE: Tensor, start: int, output_THE: Tensor) -> None:
         """Attention of several tokens of one sequence, as matrix products."""
         count, _, size = q_THE.shape
-        kv_heads, length = keys_LKE.shape[1], start + count
+        kv_heads, length = len(keys_KLE), start + count
         # The queries that share a key head stand one block after the other as if they were positions.
         q = q_THE.view(count, kv_heads, -1, size).permute(1, 2, 0, 3).reshape(kv_heads, -1, size)
-        scores = torch.bmm(q, keys_LKE[:length].permute(1, 2, 0))
+        scores = torch.bmm(q, keys_KLE[:, :length].transpose(1, 2))
         flat = scores.view(-1, length).numpy()
         self._share(cpu_kernels.softmax, flat.size, flat, count, start, size**-0.5, rows=len(flat))
-        mixed = torch.bmm(scores, values_LKE[:length].transpose(0, 1))
+        mixed = torch.bmm(scores, values_KLE[:, :length])
         output_THE.view(count, kv_heads, -1, size).copy_(mixed.view(kv_heads, -1, count, size).permute(2, 0, 1, 3))
 
     def _share(self, kernel: Callable[..., None], work: int, *arrays: Any, rows: int | None = None) -> None:

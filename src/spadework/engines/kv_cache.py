@@ -3,7 +3,9 @@
 A row outlives its request: the next turn of a trajectory finds its own tokens there and continues without a prefill, and a sibling or a
 fork finds a prefix and copies it. Matching is by tokens alone, so callers never name sessions. Rows and their length grow by doubling.
 
-Shapes: S rows, L positions, K key-value heads, E head size.
+The positions of a head stand one after the other, so that attention reads each head from one end to the other.
+
+Shapes: S rows, K key-value heads, L positions, E head size.
 """
 
 import math
@@ -21,7 +23,7 @@ class KVCache:
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, rows: int, *, dtype: torch.dtype, device: torch.device) -> None:
         """Allocate `rows` rows; on a CPU, memory is taken as it is written to."""
-        shape = (rows, 256, kv_heads, head_dim)
+        shape = (rows, kv_heads, 256, head_dim)
         self.keys = [_zeros(shape, dtype, device) for _ in range(layers)]
         self.values = [_zeros(shape, dtype, device) for _ in range(layers)]
         self.tokens: npt.NDArray[np.int64] = np.zeros((rows, 256), dtype=np.int64)
@@ -46,9 +48,9 @@ class KVCache:
         self.tokens = np.pad(self.tokens, ((0, 0), (0, grown - current)))
         for tensors in (self.keys, self.values):
             for index, old in enumerate(tensors):
-                new = _zeros((old.shape[0], grown, *old.shape[2:]), old.dtype, old.device)
+                new = _zeros((*old.shape[:2], grown, old.shape[3]), old.dtype, old.device)
                 for row in self.valid.nonzero()[0]:
-                    new[row, : self.valid[row]] = old[row, : self.valid[row]]
+                    new[row, :, : self.valid[row]] = old[row, :, : self.valid[row]]
                 tensors[index] = new
 
     def match(self, tokens: npt.NDArray[np.int64]) -> tuple[int, int, int]:
@@ -91,7 +93,7 @@ class KVCache:
         if source != row and prefix:
             for tensors in (self.keys, self.values):
                 for tensor in tensors:
-                    tensor[row, :prefix] = tensor[source, :prefix]
+                    tensor[row, :, :prefix] = tensor[source, :, :prefix]
             self.origin[row] = self.origin[source] if self.shared[source] >= prefix else source
             self.shared[row] = prefix
         self.tokens[row, : len(tokens)] = tokens
@@ -113,8 +115,8 @@ class KVCache:
 
     def write(self, layer: int, rows_N: Tensor, positions_N: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> None:
         """Store keys and values of flat tokens."""
-        self.keys[layer][rows_N, positions_N] = k_NKE.to(self.keys[layer].dtype)
-        self.values[layer][rows_N, positions_N] = v_NKE.to(self.values[layer].dtype)
+        self.keys[layer][rows_N, :, positions_N] = k_NKE.to(self.keys[layer].dtype)
+        self.values[layer][rows_N, :, positions_N] = v_NKE.to(self.values[layer].dtype)
 
 
 def _zeros(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:

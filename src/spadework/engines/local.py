@@ -328,7 +328,7 @@ class _Decode:
     def __call__(self, layer: int, q_NHE: Tensor, k_NKE: Tensor, v_NKE: Tensor) -> Tensor:
         cache = self._cache
         cache.write(layer, self._rows, self._positions, k_NKE, v_NKE)
-        keys, values = (part[layer][:, : self._length].transpose(1, 2) for part in (cache.keys, cache.values))
+        keys, values = (part[layer][:, :, : self._length] for part in (cache.keys, cache.values))
         kv_heads, size = k_NKE.shape[1:]
         # The queries that share a key head stand side by side as if they were positions.
         q = q_NHE.reshape(len(q_NHE), kv_heads, -1, size).to(keys.dtype)
@@ -396,7 +396,7 @@ class _Prefill:
         groups = num_heads // kv_heads
         output = q_NHE.new_empty(len(q_NHE), num_heads * size)
         for part in self._parts:
-            keys, values = (some[layer][part.rows, : part.length].transpose(1, 2) for some in (cache.keys, cache.values))
+            keys, values = (some[layer][part.rows, :, : part.length] for some in (cache.keys, cache.values))
             q = q_NHE[part.tokens].to(keys.dtype)
             if part.cells is not None:
                 q = q.new_zeros(part.shape[0] * part.shape[1], num_heads, size).index_copy_(0, part.cells, q)
