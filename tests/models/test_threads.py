@@ -36,6 +36,17 @@ def test_each_has_one_thread_of_torch_and_records_no_gradients() -> None:
     assert len({name for name, *_ in seen}) == 3
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_threads_write_into_what_their_caller_made(inference: bool) -> None:
+    def fill(parts: Sequence[int]) -> None:
+        out[list(parts)] = 1.0
+
+    with torch.inference_mode(inference):
+        out = torch.zeros(6)
+        in_threads(fill, range(6))
+    assert out.tolist() == [1.0] * 6
+
+
 @pytest.mark.parametrize("bad", [0, 2])
 def test_an_error_in_a_thread_is_raised_and_nothing_is_left_changed(bad: int) -> None:
     def divide(parts: Sequence[int]) -> list[float]:

@@ -29,7 +29,7 @@ def in_threads(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part]) 
     bounds = [len(parts) * number // count for number in range(count + 1)]
     runs = [parts[first:last] for first, last in pairwise(bounds)]
     # The setting holds for the thread that calls it; whoever comes later takes over the last one, which is the old one again.
-    others = [_pool(threads).submit(_alone, work, run) for run in runs[1:]]
+    others = [_pool(threads).submit(_alone, work, run, torch.is_inference_mode_enabled()) for run in runs[1:]]
     torch.set_num_threads(1)
     try:
         first = work(runs[0])
@@ -39,9 +39,10 @@ def in_threads(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part]) 
     return [first, *(other.result() for other in others)]
 
 
-@torch.no_grad()
-def _alone(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part]) -> Result:
-    return work(parts)
+def _alone(work: Callable[[Sequence[Part]], Result], parts: Sequence[Part], inference: bool) -> Result:
+    # These modes are a thread's own: what is made in one of them can not be written to outside of it.
+    with torch.inference_mode(inference), torch.no_grad():
+        return work(parts)
 
 
 @cache
