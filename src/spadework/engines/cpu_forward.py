@@ -7,11 +7,10 @@ with transformers token by token.
 Shapes: N tokens, D hidden size, H query heads, K key-value heads, E head size, L positions.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +20,16 @@ from torch import Tensor
 
 from spadework.engines import cpu_kernels
 from spadework.engines.kv_cache import KVCache
+from spadework.models import cpu_steps
 from spadework.models.decoder import DecoderWeights, LayerWeights, Rotary
+from spadework.models.threads import in_threads
 
-__all__ = ["CpuForward", "inputs_first"]
+__all__ = ["CpuForward", "inputs_first", "shares"]
 
 CHUNK = 512
 """Tokens that pass through all layers together."""
-WORTH_A_THREAD = 1 << 17
-"""Elements that a thread should have to read; waking it takes as long as reading some ten thousand."""
+WORTH_A_THREAD = 32
+"""Tokens that a thread should have: with fewer, reading the matrices takes longer than multiplying by them."""
 
 Integers = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -49,7 +50,6 @@ class CpuForward:
     def __init__(self, weights: DecoderWeights, rotary: Rotary, cache: KVCache) -> None:
         """Bind weights and cache."""
         self._weights, self._rotary, self._cache = weights, rotary, cache
-        self._pool: ThreadPoolExecutor | None = None
         ones = torch.ones(weights.num_heads + weights.num_kv_heads, weights.head_dim)
         self._qk_norms = [(ones if layer.qk_norm is None else layer.qk_norm.contiguous()).numpy() for layer in weights.layers]
 
@@ -62,11 +62,25 @@ class CpuForward:
             starts: position of each sequence's first new token.
             counts: number of its new tokens.
         """
+        cos_LE, sin_LE = (table.numpy() for table in self._rotary.tables(int((starts + counts).max())))
+        ends = counts.cumsum()
+
+        def run(parts: Sequence[slice]) -> list[Tensor]:
+            hidden = []
+            for some in parts:
+                first, last = ends[some.start] - counts[some.start], ends[some.stop - 1]
+                hidden.append(self._hidden(tokens[first:last], rows[some], starts[some], counts[some], cos_LE, sin_LE))
+            return hidden
+
+        return torch.cat(list(chain.from_iterable(in_threads(run, shares(len(rows), len(tokens))))))
+
+    def _hidden(
+        self, tokens: Integers, rows: Integers, starts: Integers, counts: Integers, cos_LE: FloatArray, sin_LE: FloatArray
+    ) -> Tensor:
         weights = self._weights
-        tables = self._rotary.tables(int((starts + counts).max()))
         done, outputs = 0, []
         for spans in _chunks(rows.tolist(), starts.tolist(), counts.tolist()):
-            chunk = _Chunk(spans, tables[0].numpy(), tables[1].numpy())
+            chunk = _Chunk(spans, cos_LE, sin_LE)
             x = F.embedding(torch.from_numpy(tokens[done : done + chunk.count]), weights.embedding)
             done += chunk.count
             for index, layer in enumerate(weights.layers):
@@ -74,14 +88,14 @@ class CpuForward:
                 x = torch.addmm(x if layer.output_bias is None else x + layer.output_bias, mixed, layer.output.t())
                 gate_up = torch.mm(self._norm(x, layer.mlp_norm), layer.gate_up.t())
                 active = torch.empty(chunk.count, layer.down.shape[1])
-                self._share(cpu_kernels.swiglu, gate_up.numel(), gate_up.numpy(), active.numpy())
+                cpu_steps.swiglu(gate_up.numpy(), active.numpy())
                 x.addmm_(active, layer.down.t())
             outputs.append(x)
         return self._norm(torch.cat(outputs)[torch.from_numpy(counts.cumsum() - 1)], weights.norm)
 
     def _norm(self, x_ND: Tensor, weight: Tensor) -> Tensor:
         output = torch.empty_like(x_ND)
-        self._share(cpu_kernels.norm, x_ND.numel(), x_ND.numpy(), weight.numpy(), self._weights.epsilon, output.numpy())
+        cpu_steps.norm(x_ND.numpy(), weight.numpy(), self._weights.epsilon, output.numpy())
         return output
 
     def _attention(self, index: int, layer: LayerWeights, x_ND: Tensor, chunk: "_Chunk") -> Tensor:
@@ -93,26 +107,15 @@ class CpuForward:
             raw += layer.qkv_bias
         raw_NHE = raw.numpy().reshape(chunk.count, -1, weights.head_dim)
         q = torch.empty(chunk.count, weights.num_heads, weights.head_dim)
-        self._share(
-            cpu_kernels.place, raw.numel(), raw_NHE, self._qk_norms[index], layer.qk_norm is not None, weights.epsilon,
+        cpu_kernels.place(
+            raw_NHE, self._qk_norms[index], layer.qk_norm is not None, weights.epsilon,
             chunk.cos, chunk.sin, chunk.rows, chunk.positions, q.numpy(), keys.numpy(), values.numpy(),
         )  # fmt: skip
         output = torch.empty_like(q)
         if chunk.single:
             origins, shared = cache.origin[chunk.rows], np.minimum(cache.shared[chunk.rows], chunk.positions)
-            read = int(chunk.positions.sum()) * keys.shape[1] * keys.shape[3]
-            self._share(
-                cpu_kernels.attend,
-                read,
-                q.numpy(),
-                keys.numpy(),
-                values.numpy(),
-                chunk.rows,
-                origins,
-                shared,
-                chunk.positions + 1,
-                output.numpy(),
-            )
+            cached = q.numpy(), keys.numpy(), values.numpy()
+            cpu_kernels.attend(*cached, chunk.rows, origins, shared, chunk.positions + 1, output.numpy())
         else:
             for span in chunk.spans:
                 tokens = slice(span.token, span.token + span.width)
@@ -127,24 +130,15 @@ class CpuForward:
         q = q_THE.view(count, kv_heads, -1, size).permute(1, 2, 0, 3).reshape(kv_heads, -1, size)
         scores = torch.bmm(q, keys_KLE[:, :length].transpose(1, 2))
         flat = scores.view(-1, length).numpy()
-        self._share(cpu_kernels.softmax, flat.size, flat, count, start, size**-0.5, rows=len(flat))
+        cpu_kernels.softmax(flat, count, start, size**-0.5)
         mixed = torch.bmm(scores, values_KLE[:, :length])
         output_THE.view(count, kv_heads, -1, size).copy_(mixed.view(kv_heads, -1, count, size).permute(2, 0, 1, 3))
 
-    def _share(self, kernel: Callable[..., None], work: int, *arrays: Any, rows: int | None = None) -> None:
-        """Run a kernel over all rows, in as many threads as torch has if the work (elements to read) is worth it."""
-        count = len(arrays[0]) if rows is None else rows
-        threads = min(torch.get_num_threads(), 1 + work // WORTH_A_THREAD, count)
-        if threads == 1:
-            kernel(*arrays, 0, count)
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(torch.get_num_threads())
-        bounds = [count * part // threads for part in range(threads + 1)]
-        others = [self._pool.submit(kernel, *arrays, *part) for part in pairwise(bounds[1:])]
-        kernel(*arrays, 0, bounds[1])
-        for other in others:
-            other.result()
+
+def shares(sequences: int, tokens: int) -> list[slice]:
+    """Sequences for each of torch's threads, equally many; for one thread if there are few tokens in all."""
+    count = max(1, min(torch.get_num_threads(), sequences, tokens // WORTH_A_THREAD))
+    return [slice(sequences * number // count, sequences * (number + 1) // count) for number in range(count)]
 
 
 def inputs_first(weights: DecoderWeights) -> DecoderWeights:

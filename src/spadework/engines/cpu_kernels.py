@@ -1,13 +1,13 @@
-"""What a decoder does between two matrix products, compiled for the processor: norms, rotation, attention over the cache, sampling.
+"""What sampling does between two matrix products, compiled for the processor: rotation, attention over the cache, the choice of a token.
 
 One new token per sequence is little work per byte: a step reads all cached keys and values once, and every intermediate that an operation
 writes for the next one costs as much again. Each function here takes rows of its arrays through all its steps while they are in the
 first-level cache, and reads of every cached sequence its own length and no padding, in the order of memory, which processors fetch ahead
-of their use; asking for it ahead in the program costs more than it saves. They are functions of float32 arrays that fill the rows
-[first, last) of their last array, without the interpreter's lock, so that threads can share the rows; a row's result does not depend on
-the others or on how they are shared out. The compiled code is kept on disk.
+of their use; asking for it ahead in the program costs more than it saves. They are functions of float32 arrays that run without the
+interpreter's lock, and a row's result does not depend on the others. The compiled code is kept on disk. Norms and SwiGLU are those of
+training (`models/cpu_steps.py`).
 
-Shapes: N tokens, D hidden size, I intermediate size, H query heads, K key-value heads, E head size, S cache rows, L positions.
+Shapes: N tokens, H query heads, K key-value heads, E head size, S cache rows, L positions.
 """
 
 import math
@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from spadework.models.compiled import compiled
 
-__all__ = ["attend", "draw", "norm", "place", "softmax", "swiglu"]
+__all__ = ["attend", "draw", "place", "softmax"]
 
 F32: Any = np.float32
 LOG2_E = math.log2(math.e)
@@ -254,36 +254,9 @@ def _largest(x: Any, count: int) -> float:
 
 
 @_compiled
-def norm(x_ND: Any, weight: Any, epsilon: float, out_ND: Any, first: int, last: int) -> None:
-    """RMS norm."""
-    width = x_ND.shape[1]
-    for i in range(first, last):
-        total = F32(0.0)
-        for j in range(width):
-            total += x_ND[i, j] * x_ND[i, j]
-        scale = F32(1.0 / math.sqrt(total / width + epsilon))
-        for j in range(width):
-            out_ND[i, j] = x_ND[i, j] * scale * weight[j]
-
-
-@_compiled
-def swiglu(gate_up: Any, out_NI: Any, first: int, last: int) -> None:
-    """silu(gate) * up of [N, 2I]."""
-    width = out_NI.shape[1]
-    negative = np.empty(width, np.float32)
-    for i in range(first, last):
-        for j in range(width):
-            # Beyond 80 the result is 0 or the gate itself in float32, and the exponential stays finite.
-            negative[j] = min(max(-gate_up[i, j], F32(-80.0)), F32(80.0))
-        _exp(negative, 1.0, F32(0.0), width)
-        for j in range(width):
-            out_NI[i, j] = gate_up[i, j] / (F32(1.0) + negative[j]) * gate_up[i, width + j]
-
-
-@_compiled
 def place(
     raw: Any, qk_norm: Any, normed: bool, epsilon: float, cos_LE: Any, sin_LE: Any, rows_N: Any, positions_N: Any,
-    q_NHE: Any, keys_SKLE: Any, values_SKLE: Any, first: int, last: int,
+    q_NHE: Any, keys_SKLE: Any, values_SKLE: Any,
 ) -> None:  # fmt: skip
     """Norm queries and keys per head, if the model does, rotate them, and put keys and values into the cache.
 
@@ -299,12 +272,10 @@ def place(
         q_NHE: queries, to be filled.
         keys_SKLE: of the cache.
         values_SKLE: of the cache.
-        first: token.
-        last: token, exclusive.
     """
     heads, size = q_NHE.shape[1:]
     kv_heads, half = keys_SKLE.shape[1], size // 2
-    for i in range(first, last):
+    for i in range(len(q_NHE)):
         row, position = rows_N[i], positions_N[i]
         cos, sin = cos_LE[position], sin_LE[position]
         for head in range(heads + kv_heads):
@@ -351,7 +322,6 @@ def _gather_rest(out_HE: Any, shared_KLE: Any, own_KLE: Any, weights_HL: Any, sh
 @_compiled
 def attend(
     q_NHE: Any, keys_SKLE: Any, values_SKLE: Any, rows_N: Any, origins_N: Any, shared_N: Any, lengths_N: Any, out_NHE: Any,
-    first: int, last: int,
 ) -> None:  # fmt: skip
     """Attention of one token per sequence over its row of the cache.
 
@@ -364,13 +334,11 @@ def attend(
         shared_N: how many those are.
         lengths_N: positions to attend to.
         out_NHE: to be filled.
-        first: token.
-        last: token, exclusive.
     """
     heads, size = q_NHE.shape[1:]
     kv_heads, room = keys_SKLE.shape[1:3]
     scores, totals = np.empty((heads, room + OCTET), np.float32), np.empty(heads, np.float32)
-    for i in range(first, last):
+    for i in range(len(q_NHE)):
         row, origin, shared, length = rows_N[i], origins_N[i], shared_N[i], lengths_N[i]
         longer = max(shared, length - shared)
         for k in range(0, kv_heads, STREAMS):
@@ -394,7 +362,7 @@ def attend(
 
 
 @_compiled
-def softmax(scores: Any, width: int, start: int, factor: float, first: int, last: int) -> None:
+def softmax(scores: Any, width: int, start: int, factor: float) -> None:
     """Causal softmax in place of scores [rows, L], where every `width` rows are the tokens at positions start, start + 1, ...
 
     Args:
@@ -402,10 +370,8 @@ def softmax(scores: Any, width: int, start: int, factor: float, first: int, last
         width: number of tokens.
         start: position of the first.
         factor: of the scores.
-        first: row.
-        last: row, exclusive.
     """
-    for i in range(first, last):
+    for i in range(len(scores)):
         length = start + i % width + 1
         total = _exp(scores[i], factor, _largest(scores[i], length), length)
         for j in range(length):

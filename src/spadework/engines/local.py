@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,12 +25,13 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from spadework.core.config import Config
 from spadework.core.errors import InputError
-from spadework.engines.cpu_forward import CpuForward, inputs_first
+from spadework.engines.cpu_forward import CpuForward, inputs_first, shares
 from spadework.engines.engine import Completion, Request, Weights
 from spadework.engines.kv_cache import KVCache
-from spadework.engines.sampling import sample, uniforms
+from spadework.engines.sampling import Sampled, sample, uniforms
 from spadework.engines.stop import StopRule
 from spadework.models.decoder import DecoderWeights, Rotary, check_supported, fuse, hidden_states, logits
+from spadework.models.threads import in_threads
 
 __all__ = ["LocalEngine", "LocalEngineConfig"]
 
@@ -271,8 +273,14 @@ class LocalEngine:
         seeds = np.array([s.request.seed for s in sequences], dtype=np.uint64)
         produced = lengths - np.array([s.prompt for s in sequences])
         numbers = uniforms(seeds, produced.astype(np.uint64))
-        sampled = sample(logits(self._weights, hidden), [s.request.params for s in sequences], numbers)
-        tokens, logprobs, entropies = (column.cpu().numpy() for column in sampled)
+        params = [s.request.params for s in sequences]
+
+        def run(parts: Sequence[slice]) -> list[Sampled]:
+            return [sample(logits(self._weights, hidden[some]), params[some], numbers[some]) for some in parts]
+
+        parts = shares(len(sequences), len(sequences)) if self._device.type == "cpu" else [slice(None)]
+        columns = zip(*chain.from_iterable(in_threads(run, parts)), strict=True)
+        tokens, logprobs, entropies = (torch.cat(column).cpu().numpy() for column in columns)
         cache.tokens[rows, lengths] = tokens
         cache.assigned[rows] += 1
         self.stats["sampled_tokens"] += len(sequences)
