@@ -191,7 +191,11 @@ def _shares(blocks: Integers, kv_heads: int, groups: int, size: int) -> list[Int
 
 
 def _run(kernel: Callable[..., None], shares: list[Integers], *arguments: Any) -> None:
-    in_threads(lambda some: [kernel(*arguments, share) for share in some], shares)
+    def run(some: Sequence[Integers]) -> None:
+        for share in some:
+            kernel(*arguments, share)
+
+    in_threads(run, shares)
 
 
 def _tree(segments: Sequence[Segment]) -> tuple[dict[int | None, list[int]], list[int]]:
