@@ -91,7 +91,7 @@ def our_step(preset: str, size: Step, device: str, dtype: str, layers: int | Non
 def rows(
     preset: str, *, runs: int, device: str = "cpu", dtype: str = "float32", layers: int | None = None, size: Step | None = None
 ) -> list[Row]:
-    """Measure one step with the threads that torch has and, on a CPU, with one per core.
+    """Measure one step with one thread per core, as both libraries do by themselves, and with as many as torch is set to.
 
     Args:
         preset: name of the model.
@@ -124,14 +124,15 @@ def rows(
         return speed_row(name, seconds, theirs, peer_name=str(best)), best
 
     sizes = sorted({min(number, batch) for number in ((8, 16, 32) if device == "cpu" else (32, batch))})
-    first, best = row("grpo_step", [TrlSetting(kind, micro) for kind in ("float32", "bfloat16") for micro in sizes])
+    settings = [TrlSetting(kind, micro) for kind in ("float32", "bfloat16") for micro in sizes]
     threads, cores = torch.get_num_threads(), os.cpu_count() or 1
     if device != "cpu" or cores <= threads:
-        return [first]
+        return [row("grpo_step", settings)[0]]
+    few, best = row(f"grpo_step/{threads}_thread{'s' * (threads > 1)}", settings)
     torch.set_num_threads(cores)
     try:
         # Which type is the faster one does not change with the threads; trying the other takes most of the time.
-        second, _ = row(f"grpo_step/{cores}_threads", [TrlSetting(best.dtype, micro) for micro in sizes])
+        all_cores, _ = row("grpo_step", [setting for setting in settings if setting.dtype == best.dtype])
     finally:
         torch.set_num_threads(threads)
-    return [first, second]
+    return [all_cores, few]
