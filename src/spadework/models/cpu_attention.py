@@ -129,7 +129,7 @@ def _seen(builder: Any, first: Any, seen: Any) -> Any:
 
 @intrinsic
 def _largest(typing_context: Any, x: Any, first: Any, seen: Any) -> Any:
-    """The _largest of `seen` elements from `first` on; compilers make no vectors of it if there may be NaN."""
+    """The largest of `seen` elements from `first` on; compilers make no vectors of it if there may be NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, first, seen = arguments
