@@ -223,7 +223,7 @@ def _exp(x: Any, factor: float, top: float, count: int) -> float:
     """In place x = exp((x - top) * factor) of the first elements; returns their sum. `top` is at least every x.
 
     2^y as 2^round(y), put into the exponent's bits, times a polynomial in the rest (relative error 1e-6). In steps that the compiler
-    turns into vectors.
+    turns into vectors. Not that of another file: numba keeps machine code by source file and would not notice a change there.
     """
     factor, total = F32(factor * LOG2_E), F32(0.0)
     for j in range(count):

@@ -9,10 +9,8 @@ import copy
 import os
 import random
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -24,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from spadework.agents.planner import Planner
 from spadework.core.errors import InputError
 from spadework.core.events import read_json, write_json
+from spadework.core.interrupts import on_interrupt
 from spadework.core.progress import Progress
 from spadework.core.run import Run, peak_rss_bytes
 from spadework.core.seeds import derive_seed, rng
@@ -195,7 +194,8 @@ class _Pipeline:
 
     def _supervised(self, stage: str, config: Any, draw: Callable[[random.Random, int], Sample]) -> None:
         learner = self._learner(stage, config.learner, config.steps)
-        with _stopped_at_once():
+        # A loop that awaits nothing: the event loop's own handler would wait for the next await, which comes after the stage.
+        with on_interrupt(signal.default_int_handler):
             train_supervised(
                 stage,
                 learner,
@@ -336,19 +336,6 @@ class _Pipeline:
             summary["gain_by_hops"] = _gain_by_hops(whole["rl"], whole["sft"])
         self.run.finish(summary)
         return summary
-
-
-@contextmanager
-def _stopped_at_once() -> Iterator[None]:
-    """Ctrl-C stops a loop that awaits nothing. The event loop's own handler waits for the next await, which comes after the stage."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, heard)
 
 
 def _figures(card: ReportCard, whole: ReportCard, stored: dict[str, Any]) -> dict[str, Any]:

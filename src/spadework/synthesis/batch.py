@@ -16,12 +16,10 @@ bytes of each.
 import json
 import multiprocessing
 import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
@@ -32,6 +30,7 @@ from pydantic import Field
 from spadework.core.config import Config
 from spadework.core.errors import BrokenError, InputError
 from spadework.core.events import append_text, disk_errors, read_json, write_json
+from spadework.core.interrupts import on_interrupt
 from spadework.core.progress import Progress
 from spadework.core.run import first_difference
 from spadework.synthesis.ledger import locate
@@ -237,7 +236,8 @@ def _drawn_by(workers: int, batch: Batch, start: int) -> Iterator[_Drawn | None]
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     starts = count(start, _BLOCK)
     try:
-        with _deaf():
+        # What starts in here ignores Ctrl-C, which a terminal sends to all processes: it is for this one to stop the others.
+        with on_interrupt(signal.SIG_IGN):
             waiting: deque[Future[list[_Drawn | None]]] = deque(pool.submit(_block, text, next(starts)) for _ in range(_AHEAD * workers))
         while True:
             yield from waiting.popleft().result()
@@ -258,16 +258,3 @@ def _opened(batch: str) -> tuple[Maker, Graph, int]:
     """What a process draws with, made once."""
     read = Batch.model_validate_json(batch)
     return makers.build(read.maker, read.options), read.source.graph(), read.seed
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started inside do not hear Ctrl-C, which a terminal sends to all: it is for this one to stop them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, heard)
